@@ -193,7 +193,6 @@ impl Hub {
             ingest_jobs,
             log,
             outgoing,
-            damaged: Arc::default(),
             rates: requests::rates::RateLimiter::of(&options).map(Arc::new),
             access: access::Access::of(&options),
             options,

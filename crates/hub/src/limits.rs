@@ -51,9 +51,6 @@ pub(crate) const CHUNK_BYTES: usize = 64 << 10;
 /// messages of a chunk.
 pub(crate) const READS_AT_ONCE: usize = 16;
 
-/// Maximum number of streams with damage whose responses are kept short.
-pub(crate) const DAMAGED_STREAMS: usize = 4096;
-
 /// Time that a catch-up read waits for memory before it is refused with 503.
 pub(crate) const OUTGOING_PATIENCE: Duration = Duration::from_secs(10);
 

@@ -11,7 +11,7 @@ use crate::{
     fanout::{
         all::OrderTail,
         send_budget::Outgoing,
-        stream::{DamagedStreams, Tails},
+        stream::Tails,
     },
     http::{producer_sequencer::ProducerSequencer, schema::Schemas},
     ingest::IngestJobs,
@@ -45,8 +45,6 @@ pub(crate) struct HubState {
     pub(crate) bodies: Bodies,
     /// The budget for bytes on their way out.
     pub(crate) outgoing: Outgoing,
-    /// Streams in which a response met damage.
-    pub(crate) damaged: Arc<DamagedStreams>,
     /// Orders the appends of a producer that arrive on several connections.
     pub(crate) sequencer: ProducerSequencer,
     /// The jobs that fill streams in the background.

@@ -17,8 +17,9 @@ use crate::{
 /// Number of zeros in one write. Larger writes make larger folios in the page cache, and ext4 visits
 /// all blocks of a changed folio at each sync.
 const PIECE: usize = 64 << 10;
-/// Number of retired segments that are kept to be used again. More are removed.
-const RETIRED: usize = 2;
+/// Number of retired segments that are kept to be used again. More are removed. The log gives up as many
+/// at once as it rewrites into one file, and needs no zeros for those that are kept.
+const RETIRED: usize = 4;
 /// Length of the first segment that a journal prepares after it was opened. Each one is twice as long
 /// as the one before, up to the maximum, so that a small log takes little space.
 const FIRST_BYTES: u64 = 1 << 20;

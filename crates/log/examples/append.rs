@@ -4,12 +4,15 @@
 
 #![allow(clippy::print_stdout)]
 
+mod support;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use headwater_log::{Append, Create, DiskLog, DiskOptions, Durability, Log, Settings, StreamName};
+use headwater_log::{Append, Create, DiskLog, DiskOptions, Durability, Log, Settings};
+use support::{name, size};
 
 /// Duration of a case.
 const RUN: Duration = Duration::from_secs(3);
@@ -86,23 +89,6 @@ async fn measure(durability: Durability, streams: usize, tasks: usize, batch: us
         used.as_secs_f64() * 1e6 / messages as f64,
         size(folder.path()) as f64 / messages as f64,
     );
-}
-
-/// Returns the disk space of a folder in bytes, as allocated.
-fn size(folder: &std::path::Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .map(|entry| match entry.metadata() {
-            Ok(data) if data.is_dir() => size(&entry.path()),
-            Ok(data) => data.blocks() * 512,
-            Err(_) => 0,
-        })
-        .sum()
-}
-
-fn name(stream: usize) -> StreamName {
-    StreamName::new(&format!("bench/{stream}")).expect("it is a name")
 }
 
 fn main() {

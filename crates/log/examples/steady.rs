@@ -1,20 +1,25 @@
 //! Measures a log on disk in its steady state: streams with a size cap that are appended to without a
-//! pause. Usage: `steady [FOLDER [SECONDS [SORT_RATE]]]`. The log is created in a temporary folder in
+//! pause. Usage: `steady [FOLDER [SECONDS [SORT_RATE [CAP]]]]`, the cap of a stream in MiB. The log is created in a temporary folder in
 //! `FOLDER` (default: `/var/tmp`). A line for each part of the time has the rate, the waits of small
-//! appends, the disk space and the bytes written for each byte appended.
+//! appends, the disk space and the bytes written for each byte appended. The last line has these bytes for the
+//! second half of the time.
 
 #![allow(clippy::print_stdout)]
+
+mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use headwater_log::{Append, Create, DiskLog, DiskOptions, Log, Settings, StreamName};
+use headwater_log::{Append, Create, DiskLog, DiskOptions, Log, Settings, Written};
 use parking_lot::Mutex;
+use support::{name, size};
 
 const STREAMS: usize = 16;
-const CAP: u64 = 32 << 20;
+/// Default of the cap of a stream, in MiB.
+const CAP: u64 = 32;
 const PARTS: u32 = 10;
 /// Messages of a large append, and the pause after it.
 const BATCH: usize = 100;
@@ -25,21 +30,17 @@ fn argument<T: std::str::FromStr>(at: usize, default: T) -> T {
     given.unwrap_or(default)
 }
 
-fn name(stream: usize) -> StreamName {
-    StreamName::new(&format!("bench/{stream}")).expect("it is a name")
-}
-
-/// Returns the disk space of a folder in bytes, as allocated.
-fn size(folder: &std::path::Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .map(|entry| match entry.metadata() {
-            Ok(data) if data.is_dir() => size(&entry.path()),
-            Ok(data) => data.blocks() * 512,
-            Err(_) => 0,
-        })
-        .sum()
+/// Describes the bytes that were written for each byte appended.
+fn amplification(written: &Written) -> String {
+    let times = |bytes: u64| bytes as f64 / written.appended.max(1) as f64;
+    format!(
+        "written {:.2} = commits {:.2} + sorting {:.2} + index {:.2} + preparing {:.2}",
+        times(written.total()),
+        times(written.commits),
+        times(written.sorted),
+        times(written.index),
+        times(written.prepared),
+    )
 }
 
 async fn run() {
@@ -54,7 +55,7 @@ async fn run() {
     let mut tasks = Vec::new();
     for stream in 0..STREAMS {
         let mut settings = Settings::of_type("application/json");
-        settings.max_bytes = Some(CAP);
+        settings.max_bytes = Some(argument(4, CAP) << 20);
         let created = log.create(&name(stream), Create::new(settings)).await;
         created.expect("it can be created");
         for batch in [1, BATCH] {
@@ -76,11 +77,15 @@ async fn run() {
     }
     let part = Duration::from_secs(seconds.into()) / PARTS;
     let mut before = log.written();
+    let mut middle = before;
     for number in 1..=PARTS {
         tokio::time::sleep(part).await;
         let now = log.written();
         let written = now.since(&before);
         before = now;
+        if number == PARTS / 2 {
+            middle = now;
+        }
         let mut waits = std::mem::take(&mut *waits.lock());
         waits.sort_unstable();
         let wait = |part: usize| {
@@ -89,21 +94,20 @@ async fn run() {
                 .copied()
                 .unwrap_or_default()
         };
-        let times = |bytes: u64| bytes as f64 / written.appended.max(1) as f64;
         println!(
-            "{number:3}: {:5.1} MB/s, small appends p50 {:?} p99 {:?} p99.9 {:?}, disk {:4} MB, written {:.2} = commits {:.2} + sorting {:.2} + index {:.2} + preparing {:.2}",
+            "{number:3}: {:5.1} MB/s, small appends p50 {:?} p99 {:?} p99.9 {:?}, disk {:4} MB, {}",
             written.appended as f64 / part.as_secs_f64() / 1e6,
             wait(500),
             wait(990),
             wait(999),
             size(folder.path()) / 1_000_000,
-            times(written.total()),
-            times(written.commits),
-            times(written.sorted),
-            times(written.index),
-            times(written.prepared),
+            amplification(&written),
         );
     }
+    println!(
+        "second half: {}",
+        amplification(&log.written().since(&middle))
+    );
     stop.store(true, Ordering::Relaxed);
     for task in tasks {
         task.await.expect("no task panics");

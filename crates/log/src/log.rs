@@ -67,8 +67,8 @@ pub trait Log: Send + Sync + 'static {
     fn append<'a>(&'a self, name: &'a StreamName, append: Append) -> Answer<'a, Outcome>;
 
     /// Reads messages of about `budget` bytes in total: at least one if there is one. After the
-    /// first message, a message that would exceed the budget is left for the next read. It doesn't
-    /// wait for messages, and doesn't count as [use](Self::touch).
+    /// first message, a message that would exceed the budget is left for the next read, and so is
+    /// damage. It doesn't wait for messages, and doesn't count as [use](Self::touch).
     ///
     /// # Errors
     ///
@@ -82,9 +82,12 @@ pub trait Log: Send + Sync + 'static {
     /// be empty. It comes from the index: messages are read only where the extent has a part of what is
     /// stored together.
     ///
+    /// It ends before damage that a read has met, as far as the log remembers that. So it is empty at such
+    /// damage, where [`read`](Self::read) returns the error.
+    ///
     /// # Errors
     ///
-    /// The same as of [`read`](Self::read).
+    /// The same as of [`read`](Self::read), except for damaged messages.
     fn measure<'a>(
         &'a self,
         name: &'a StreamName,

@@ -61,13 +61,13 @@ impl Read<'_> {
         same_stream(info, &chunk.lineage)?;
         let mut extent = chunk.extent();
         let left = (limit as u64).saturating_sub(extent.bytes);
-        if !extent.at_tail && left > 0 && !hub.damaged.contains(info.id) {
+        if !extent.at_tail && left > 0 {
             let next = ReadFrom::At(extent.next);
             let rest = hub.log.measure(&info.name, next, left).await?;
             same_stream(info, &rest.lineage)?;
             extent.extend(&rest);
         }
-        let mut body = CatchUp::new(&hub.log, outgoing, &hub.damaged, info, &extent);
+        let mut body = CatchUp::new(&hub.log, outgoing, info, &extent);
         match timeout(OUTGOING_PATIENCE, body.put(chunk, None, turn)).await {
             Ok(first) => first?,
             Err(_) => return Err(busy()),

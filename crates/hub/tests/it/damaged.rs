@@ -43,8 +43,8 @@ async fn get(app: &axum::Router, offset: &str) -> Response {
     sent.expect("it never fails")
 }
 
-#[tokio::test]
-async fn a_reader_gets_everything_before_the_damage_and_then_its_error() {
+/// Returns a folder with a stream whose messages begin with their numbers.
+async fn filled() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("there is room");
     let name = StreamName::new("a").expect("it is valid");
     let log = DiskLog::open(folder.path(), options()).expect("it is empty");
@@ -56,19 +56,28 @@ async fn a_reader_gets_everything_before_the_damage_and_then_its_error() {
             .await
             .expect("there is room");
     }
-    drop(log);
-    let (file, end) = fullest(&folder.path().join("log"));
+    folder
+}
+
+/// Damages a message. Returns its number.
+fn damage(folder: &Path) -> usize {
+    let (file, end) = fullest(&folder.join("log"));
+    let bytes = fs::read(&file).expect("it is readable");
+    let at = end / 2;
+    let start = bytes[..at].iter().rposition(|byte| *byte == b'"');
+    let start = start.expect("a message begins there") + 1;
+    let number = std::str::from_utf8(&bytes[start..start + 4]).expect("it is a number");
     let file = fs::OpenOptions::new().write(true).open(file);
     let file = file.expect("it is writable");
-    file.write_at(b"damage", end as u64 / 2)
-        .expect("it is written");
-    drop(file);
+    file.write_at(b"damage", at as u64).expect("it is written");
+    number.parse().expect("it is a number")
+}
 
-    let log: Arc<dyn Log> = Arc::new(DiskLog::open(folder.path(), options()).expect("accepted"));
-    let app = Hub::new(log).app().into_router();
+/// Reads a stream until it is refused. Returns the number of messages and of responses that were cut.
+async fn read(app: &axum::Router) -> (usize, usize) {
     let (mut at, mut read, mut cuts) = ("-1".to_owned(), 0, 0);
     let refusal = loop {
-        let response = get(&app, &at).await;
+        let response = get(app, &at).await;
         if response.status() != 200 {
             break response;
         }
@@ -92,6 +101,46 @@ async fn a_reader_gets_everything_before_the_damage_and_then_its_error() {
     let body = refusal.into_body().collect().await.expect("it is complete");
     let text = String::from_utf8(body.to_bytes().to_vec()).expect("it is UTF-8");
     assert!(text.contains("damaged"), "{text}");
-    assert_eq!(cuts, 1);
-    assert!((150..250).contains(&read), "{read} of {MESSAGES}");
+    (read, cuts)
+}
+
+#[tokio::test]
+async fn a_reader_gets_everything_before_the_damage_and_then_its_error() {
+    let folder = filled().await;
+    let log: Arc<dyn Log> = Arc::new(DiskLog::open(folder.path(), options()).expect("it is whole"));
+    let damaged = damage(folder.path());
+    assert!((150..250).contains(&damaged), "{damaged} of {MESSAGES}");
+    let app = Hub::new(log).app().into_router();
+    assert_eq!(read(&app).await, (damaged, 1));
+    assert_eq!(read(&app).await, (damaged, 0));
+}
+
+#[tokio::test]
+async fn damage_that_is_accepted_cuts_no_response() {
+    let folder = filled().await;
+    let damaged = damage(folder.path());
+    let log: Arc<dyn Log> = Arc::new(DiskLog::open(folder.path(), options()).expect("accepted"));
+    let app = Hub::new(log).app().into_router();
+    assert_eq!(read(&app).await, (damaged, 0));
+}
+
+#[tokio::test]
+async fn a_reader_of_lines_gets_everything_before_the_damage() {
+    let folder = filled().await;
+    let log: Arc<dyn Log> = Arc::new(DiskLog::open(folder.path(), options()).expect("it is whole"));
+    let damaged = damage(folder.path());
+    let app = Hub::new(log).app().into_router();
+    let request = Request::get("/streams/a?offset=-1")
+        .header("host", "localhost")
+        .header("accept", "application/x-ndjson");
+    let request = request.body(Body::empty()).expect("it is a request");
+    let response = app.oneshot(request).await.expect("it never fails");
+    assert_eq!(response.status(), 200);
+    let mut body = response.into_body();
+    let mut lines = Vec::new();
+    while let Some(Ok(frame)) = body.frame().await {
+        lines.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+    }
+    let messages = lines.split(|byte| *byte == b'\n').filter(|it| it.starts_with(b"\""));
+    assert_eq!(messages.count(), damaged);
 }

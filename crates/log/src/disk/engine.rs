@@ -9,6 +9,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::watch;
 
+use super::damage::DamageMet;
 use super::format::log_head::Head;
 use super::options::DiskOptions;
 use super::queue::Queue;
@@ -41,6 +42,8 @@ pub(crate) struct Engine {
     pub(crate) failed: AtomicBool,
     /// `true` once a read found data that differs from what was written.
     pub(crate) damage_met: AtomicBool,
+    /// The places of damage in messages.
+    pub(crate) damage: DamageMet,
     /// Bytes of removed messages since the files were last searched for space to free.
     pub(crate) removed: AtomicU64,
     /// Held while files are rewritten.
@@ -89,6 +92,7 @@ impl Engine {
         store: Arc<Store>,
         head: Head,
         counters: Arc<Counters>,
+        damage: DamageMet,
     ) -> Self {
         Self {
             folder: folder.map(Path::to_owned),
@@ -103,6 +107,7 @@ impl Engine {
             finished: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             damage_met: AtomicBool::new(false),
+            damage,
             removed: AtomicU64::new(0),
             giving: Mutex::default(),
             tidying: Mutex::default(),

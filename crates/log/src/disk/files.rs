@@ -1,10 +1,5 @@
 //! Background work on files: segments are prepared, the index is written out, full segments are
-//! sorted, and disk space is freed.
-//!
-//! The space of deleted, trimmed and expired data is freed within seconds, even while the disk is full
-//! or nothing is written. Removing messages writes nothing but a floor or an end. So once enough was
-//! removed, or anything while the disk is full, a pass rewrites the files in which half of the data is
-//! dead, and removes those in which all of it is.
+//! sorted, and disk space is [freed](super::give_back).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,9 +8,10 @@ use std::time::{Duration, Instant};
 use headwater_journal::Spares;
 
 use super::engine::Engine;
+use super::give_back::{self, Effort};
 use super::pace::{Paced, Why};
 use super::queue::Request;
-use super::rewrite::{self, Liveness};
+use super::rewrite;
 use super::segments::Sealed;
 use super::sorted::Sorted;
 use super::store::Store;
@@ -27,12 +23,18 @@ use crate::error::{Error, Kind};
 const POLL: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 100 });
 /// Wait after a failure.
 const RETRY: Duration = Duration::from_millis(if cfg!(test) { 20 } else { 2000 });
-/// Time without a full segment after which the prepared ones are short.
+/// Time without a full segment, and bytes of messages appended per second, below which the prepared segments
+/// are short. More than that fills a segment at some time, and a shorter one in its place would cost zeros.
 const IDLE: Duration = Duration::from_secs(5);
+const SLOW_BYTES: u64 = 64 << 10;
 /// Bytes of frames that aren't sorted, and unused bytes of the newest segment, for which an idle log
 /// sorts its segments.
 const IDLE_BYTES: u64 = if cfg!(test) { 2 << 10 } else { 8 << 20 };
 const UNUSED_BYTES: u64 = 16 << 20;
+/// Bytes of messages appended per second from which on a log is busy.
+const BUSY_BYTES: u64 = 1 << 20;
+/// Minimum period over which appended bytes are counted.
+const LOAD_PERIOD: Duration = Duration::from_millis(if cfg!(test) { 20 } else { 1000 });
 /// Minimum rest between two passes, in multiples of
 /// [`reclaim_every`](crate::DiskOptions::reclaim_every): 2 s by default.
 const REST: u32 = 8;
@@ -48,10 +50,11 @@ const FILE_BYTES: u64 = 256 << 20;
 const SMALL_BYTES: u64 = 32 << 20;
 const JOIN_AT: usize = 8;
 
-/// Keeps a segment prepared until the log is closed. Those of a log that is closed or fills none, or
-/// whose disk is full, are short.
+/// Keeps a segment prepared until the log is closed. Those of a log that is closed or to which little is
+/// appended, or whose disk is full, are short.
 pub(crate) fn prepare(engine: &Engine, spares: &Spares) {
     let mut used = Instant::now();
+    let mut load = Load::new(engine);
     let mut wait = Duration::ZERO;
     loop {
         if engine.spares.wait(wait) {
@@ -64,7 +67,9 @@ pub(crate) fn prepare(engine: &Engine, spares: &Spares) {
             return;
         }
         wait = RETRY;
-        let shrunk = match used.elapsed() >= IDLE || is_full(engine) {
+        load.observe(engine);
+        let is_idle = used.elapsed() >= IDLE && load.is_below(SLOW_BYTES);
+        let shrunk = match is_idle || is_full(engine) {
             true => spares.shrink(),
             false => Ok(()),
         };
@@ -99,15 +104,8 @@ pub(crate) fn run(engine: &Engine, store: &Store, spares: &Spares) {
     }
 }
 
-/// Frees the space of everything that was removed.
-pub(crate) fn give_back(engine: &Engine) -> Result<(), Error> {
-    let store = engine.store()?;
-    write_out(engine, &store, true)?;
-    free_space(engine, &store, true)
-}
-
 /// Writes out all changes of the index. If `rotates`, it also ends the current segment.
-fn write_out(engine: &Engine, store: &Store, rotates: bool) -> Result<(), Error> {
+pub(crate) fn write_out(engine: &Engine, store: &Store, rotates: bool) -> Result<(), Error> {
     // Older changes may be frozen still.
     store.checkpoint()?;
     maintenance::ask(engine, |reply| Request::Checkpoint { rotates, reply })?;
@@ -122,6 +120,9 @@ struct Work<'a> {
     not_before: Instant,
     /// The last commit, and the time since which that is so.
     last: (u64, Instant),
+    load: Load,
+    /// Bytes that were removed while the log was busy, and that files still have.
+    put_off: u64,
     /// `false` once a sorted file couldn't be joined with others because it is damaged.
     joins: bool,
 }
@@ -142,6 +143,8 @@ impl<'a> Work<'a> {
             rest,
             not_before: Instant::now() + rest,
             last: (engine.committed().commit, Instant::now()),
+            load: Load::new(engine),
+            put_off: 0,
             joins: true,
         }
     }
@@ -149,6 +152,7 @@ impl<'a> Work<'a> {
     /// Performs the work that is due. Returns `true` if there may be more. A part that fails doesn't keep
     /// the others from their work.
     fn step(&mut self, spares: &Spares) -> Result<bool, Error> {
+        self.load.observe(self.engine);
         let stop = || self.engine.is_closing();
         let parts = [
             self.store.checkpoint(),
@@ -168,11 +172,23 @@ impl<'a> Work<'a> {
 
     /// Frees the space of removed data, if enough was removed.
     fn free(&mut self) -> Result<bool, Error> {
-        if Instant::now() < self.not_before || !self.is_due() {
+        if Instant::now() < self.not_before {
+            return Ok(false);
+        }
+        let effort = match self.load.is_below(BUSY_BYTES) {
+            _ if is_full(self.engine) => Effort::All,
+            true => Effort::Half,
+            false => Effort::Least,
+        };
+        if !self.is_due(effort) {
             return Ok(false);
         }
         self.not_before = Instant::now() + self.rest;
-        free_space(self.engine, self.store, false)?;
+        if effort != Effort::Least {
+            let put_off = std::mem::take(&mut self.put_off);
+            self.engine.removed.fetch_add(put_off, Ordering::Relaxed);
+        }
+        self.put_off += give_back::free_space(self.engine, self.store, effort)?;
         // A pass takes some time.
         self.not_before = Instant::now() + self.rest;
         Ok(false)
@@ -241,11 +257,48 @@ impl<'a> Work<'a> {
     }
 
     /// Returns `true` if enough was removed for a pass.
-    fn is_due(&self) -> bool {
+    fn is_due(&self, effort: Effort) -> bool {
         let removed = self.engine.removed.load(Ordering::Relaxed);
+        let put_off = self.put_off + removed;
         let share = self.engine.committed().bytes / 4;
-        let enough = self.engine.options.give_back_bytes.max(share);
-        removed >= enough.max(1) || removed > 0 && is_full(self.engine)
+        let enough = self.engine.options.give_back_bytes.max(share).max(1);
+        match effort {
+            Effort::All => put_off > 0,
+            Effort::Half => put_off >= enough,
+            Effort::Least => removed >= enough,
+        }
+    }
+}
+
+/// The rate of appends.
+struct Load {
+    /// The bytes that had been appended at the start of the period.
+    appended: u64,
+    since: Instant,
+    /// The rate in the period before.
+    bytes_per_second: f64,
+}
+
+impl Load {
+    fn new(engine: &Engine) -> Self {
+        Self {
+            appended: engine.counters.written().appended,
+            since: Instant::now(),
+            bytes_per_second: 0.0,
+        }
+    }
+
+    fn observe(&mut self, engine: &Engine) {
+        let took = self.since.elapsed();
+        if took >= LOAD_PERIOD {
+            let appended = engine.counters.written().appended;
+            self.bytes_per_second = (appended - self.appended) as f64 / took.as_secs_f64();
+            (self.appended, self.since) = (appended, Instant::now());
+        }
+    }
+
+    fn is_below(&self, bytes_per_second: u64) -> bool {
+        self.bytes_per_second < bytes_per_second as f64
     }
 }
 
@@ -260,7 +313,7 @@ fn sort_due(store: &Store) -> Vec<Arc<Sealed>> {
 }
 
 /// Returns the first segments, as many as one sorted file has.
-fn take_some<'a>(sealed: impl Iterator<Item = &'a Arc<Sealed>>) -> Vec<Arc<Sealed>> {
+pub(crate) fn take_some<'a>(sealed: impl Iterator<Item = &'a Arc<Sealed>>) -> Vec<Arc<Sealed>> {
     let mut taken: Vec<Arc<Sealed>> = Vec::new();
     let (mut records, mut bytes) = (0, 0);
     for segment in sealed {
@@ -275,7 +328,12 @@ fn take_some<'a>(sealed: impl Iterator<Item = &'a Arc<Sealed>>) -> Vec<Arc<Seale
 }
 
 /// Rewrites full segments into a sorted file. Returns `false` if there is no space for it.
-fn sort(engine: &Engine, store: &Store, segments: &[Arc<Sealed>], why: Why) -> Result<bool, Error> {
+pub(crate) fn sort(
+    engine: &Engine,
+    store: &Store,
+    segments: &[Arc<Sealed>],
+    why: Why,
+) -> Result<bool, Error> {
     // Opening the log doesn't read these segments any more, so the index must have all of their changes.
     let is_in_tables = |commit| commit <= store.manifest.lock().head.commit;
     let last = segments.last().map_or(0, |it| it.after().next - 1);
@@ -286,89 +344,6 @@ fn sort(engine: &Engine, store: &Store, segments: &[Arc<Sealed>], why: Why) -> R
         return Err(Kind::Storage("the index isn't written out".into()).into());
     }
     rewrite::sort(store, segments, &Paced::new(engine, store, why))
-}
-
-/// Frees the space of removed data. Unless `all`, a file is rewritten only if half of it is dead.
-fn free_space(engine: &Engine, store: &Store, all: bool) -> Result<(), Error> {
-    let _alone = engine.giving.lock();
-    let removed = engine.removed.swap(0, Ordering::Relaxed);
-    let rewritten = rewrite_worth(engine, store, removed, all);
-    if !matches!(rewritten, Ok(false)) {
-        engine.removed.fetch_add(removed, Ordering::Relaxed);
-    }
-    rewritten.map(|_| ())
-}
-
-/// Rewrites the files of which enough is removed. Returns `true` if some were left out.
-fn rewrite_worth(engine: &Engine, store: &Store, removed: u64, all: bool) -> Result<bool, Error> {
-    let full = is_full(engine);
-    let is_worth = |live: u64, bytes: u64| live < bytes && (all || full || live <= bytes / 2);
-    if removed > 0 && store.segments.read().is_open_worth() {
-        // The removed data may be in the newest segment.
-        write_out(engine, store, true)?;
-    }
-    let why = if all || full { Why::Space } else { Why::Due };
-    let mut liveness = Liveness::new(store);
-    let mut skipped = false;
-
-    let sorted = Arc::clone(&store.sorted.read());
-    for file in sorted.iter() {
-        if engine.is_closing() {
-            return Ok(true);
-        }
-        let rewritten = live_in_sorted(&mut liveness, file).and_then(|live| {
-            if !is_worth(live, file.bytes()) {
-                return Ok(true);
-            }
-            let terms = Paced::new(engine, store, why);
-            rewrite::again(store, std::slice::from_ref(file), &terms)
-        });
-        match rewritten {
-            Ok(fits) => skipped |= !fits,
-            // Other files can be freed.
-            Err(error) if error.is_damaged() => engine.note_damage(&error),
-            Err(error) => return Err(error),
-        }
-    }
-    // A segment in the middle can't be removed alone, so all up to the last one worth it are sorted.
-    let sealed: Vec<_> = store.segments.read().sealed().cloned().collect();
-    let mut wanted = 0;
-    for (at, segment) in sealed.iter().enumerate() {
-        let (mut live, mut bytes) = (0, 0);
-        for (id, first, run) in segment.runs() {
-            bytes += u64::from(run.head.bytes);
-            if liveness.is_live(*id, first + u64::from(run.head.count))? {
-                live += u64::from(run.head.bytes);
-            }
-        }
-        if is_worth(live, bytes) {
-            wanted = at + 1;
-        }
-    }
-    let mut rest = &sealed[..wanted];
-    while !rest.is_empty() && !engine.is_closing() {
-        let some = take_some(rest.iter());
-        if !sort(engine, store, &some, why)? {
-            skipped = true;
-            break;
-        }
-        rest = &rest[some.len()..];
-    }
-    Ok(skipped)
-}
-
-/// Returns the bytes of messages in a sorted file that aren't removed, about.
-fn live_in_sorted(liveness: &mut Liveness<'_>, file: &Sorted) -> Result<u64, Error> {
-    let mut live = 0;
-    rewrite::each_entry(file, |entry| {
-        for block in &entry.blocks {
-            if liveness.is_live(entry.id, block.end)? {
-                live += u64::from(block.length);
-            }
-        }
-        Ok(())
-    })?;
-    Ok(live.min(file.bytes()))
 }
 
 /// Makes the files of segments that are sorted, and that no reader has, available for new ones.

@@ -1,14 +1,17 @@
 //! The engine in a folder. `format.md`, shown on [`DiskLog`]'s page, documents the on-disk format and
 //! the commit protocol.
 
+mod damage;
 mod draft;
 mod engine;
 mod failure;
 mod files;
 mod format;
+mod give_back;
 mod inspect;
 mod listing;
 mod maintenance;
+mod measure;
 mod options;
 mod order;
 mod pace;
@@ -108,7 +111,8 @@ impl DiskLog {
         let disk: Arc<dyn Disk> = Arc::new(Counted::new(Arc::clone(disk), Arc::clone(&counters)));
         let opened = recovery::open(&disk, &options)?;
         let (store, marker) = (Arc::new(opened.store), opened.marker.file());
-        let engine = Engine::new(folder, options, Arc::clone(&store), opened.head, counters);
+        let (head, damage) = (opened.head, opened.damage);
+        let engine = Engine::new(folder, options, Arc::clone(&store), head, counters, damage);
         let engine = Arc::new(engine);
         let spares = opened.journal.spares();
         let shared = (Arc::clone(&engine), Arc::clone(&store));
@@ -182,7 +186,7 @@ impl DiskLog {
     ///
     /// Storage.
     pub fn give_back(&self) -> Result<(), Error> {
-        files::give_back(&self.engine)
+        give_back::give_back(&self.engine)
     }
 
     /// Runs work that may wait for the disk on a blocking thread.
@@ -257,7 +261,7 @@ impl DiskLog {
         if at < tail && matches!(from.skip, crate::settings::Skip::Bytes(1..)) {
             let source = Arc::clone(&source);
             let size = self
-                .blocking(move |_, store| reader::size_of(store, &source, at))
+                .blocking(move |engine, store| reader::size_of(engine, store, &source, at))
                 .await?;
             next = Some(size);
         }
@@ -291,7 +295,7 @@ impl DiskLog {
         {
             return Ok(chunk);
         }
-        self.blocking(move |_, store| reader::read(store, &stream, from, budget))
+        self.blocking(move |engine, store| reader::read(engine, store, &stream, from, budget))
             .await
     }
 
@@ -406,8 +410,10 @@ impl Log for DiskLog {
     ) -> Answer<'a, Extent> {
         Box::pin(async move {
             let stream = self.usable(name).await?;
-            self.blocking(move |_, store| reader::measure(store, &stream, from, budget))
-                .await
+            self.blocking(move |engine, store| {
+                measure::measure(engine, store, &stream, from, budget)
+            })
+            .await
         })
     }
 

@@ -42,7 +42,8 @@ pub struct DiskOptions {
     pub reserve_bytes: u64,
     /// Bytes of deleted, trimmed or expired messages after which files that are half dead are
     /// rewritten, or a quarter of the bytes of all messages if that is more. While the disk is full,
-    /// any amount is enough. Defaults to 16 MiB.
+    /// any amount is enough. While more than 1 MiB is appended per second, such files can keep 256 MiB of
+    /// them, or half of the bytes of all messages if that is more. Defaults to 16 MiB.
     pub give_back_bytes: u64,
     /// Time without a commit after which the messages in segments are sorted by stream, if they are
     /// 8 MiB or more. Otherwise they are sorted once there are 128 MiB. Defaults to 5 s.

@@ -1,5 +1,6 @@
 //! Reads of one stream with its inherited messages.
 
+use super::engine::Engine;
 use super::format::record::Record;
 use super::store::Store;
 use super::stream::Stream;
@@ -8,14 +9,14 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Kind};
 use crate::incarnation::Lineage;
 use crate::offset::Offset;
-use crate::read::{Chunk, Extent, ReadFrom};
+use crate::read::{Chunk, ReadFrom};
 
 /// The start of a read, and the stream's progress at that time.
 #[derive(Clone, Copy)]
 pub(crate) struct Span {
     pub(crate) from: u64,
-    tail: u64,
-    closed: bool,
+    pub(super) tail: u64,
+    pub(super) closed: bool,
 }
 
 impl Span {
@@ -67,7 +68,7 @@ impl Span {
 }
 
 /// A chunk that is filled up to its budget.
-struct Filling {
+pub(super) struct Filling {
     span: Span,
     lineage: Lineage,
     blocks: Vec<Block>,
@@ -75,11 +76,11 @@ struct Filling {
     bytes: usize,
     budget: usize,
     /// `true` if it has at least one message, whatever the budget.
-    is_filled: bool,
+    pub(super) is_filled: bool,
 }
 
 impl Filling {
-    fn new(span: Span, stream: &Stream, budget: usize) -> Self {
+    pub(super) fn new(span: Span, stream: &Stream, budget: usize) -> Self {
         Self {
             span,
             lineage: stream.lineage.clone(),
@@ -125,7 +126,26 @@ impl Filling {
         self.bytes < self.budget
     }
 
-    fn finish(self) -> Chunk {
+    /// Adds messages of one stream's records. Returns `true` if there is room for more. After an error,
+    /// `next` is the offset of the message that couldn't be read.
+    fn add_records(&mut self, store: &Store, stream: &Stream) -> Result<bool, Error> {
+        let before = self.next;
+        let stretch = locate(stream, before, self.span.tail);
+        let left = self.budget.saturating_sub(self.bytes);
+        let records = store
+            .records(stretch.stream.id, before, stretch.limit, left)
+            .map_err(|error| trimmed_since(store, &stretch, stream, before, error))?;
+        let add = |record| self.add(record, stretch.limit, stretch.cut);
+        let has_room = records.iter().all(add);
+        let is_lacking = has_room || (self.is_filled && self.blocks.is_empty());
+        if self.next == before && is_lacking {
+            let id = stretch.stream.id;
+            return Err(Error::damaged(format!("stream {id} lacks offset {before}")));
+        }
+        Ok(has_room)
+    }
+
+    pub(super) fn finish(self) -> Chunk {
         Chunk {
             lineage: self.lineage,
             from: Offset::new(self.span.from),
@@ -138,16 +158,16 @@ impl Filling {
 }
 
 /// A range of a stream whose messages are in one stream's records.
-struct Stretch<'a> {
-    stream: &'a Stream,
+pub(super) struct Stretch<'a> {
+    pub(super) stream: &'a Stream,
     /// The offset at which it ends.
-    limit: u64,
+    pub(super) limit: u64,
     /// Number of bytes of the last message before the limit, if it is shortened.
-    cut: Option<usize>,
+    pub(super) cut: Option<usize>,
 }
 
 /// Returns the stream whose records contain the message at `at`, and the range that follows there.
-fn locate(stream: &Stream, at: u64, tail: u64) -> Stretch<'_> {
+pub(super) fn locate(stream: &Stream, at: u64, tail: u64) -> Stretch<'_> {
     let mut found = Stretch {
         stream,
         limit: tail,
@@ -170,7 +190,7 @@ fn locate(stream: &Stream, at: u64, tail: u64) -> Stretch<'_> {
 }
 
 /// Returns the range of a read.
-fn span(store: &Store, stream: &Stream, from: ReadFrom) -> Result<Span, Error> {
+pub(super) fn span(store: &Store, stream: &Stream, from: ReadFrom) -> Result<Span, Error> {
     match (Span::of(stream, from)?, from) {
         (Some(span), _) => Ok(span),
         (None, ReadFrom::Since(time)) => {
@@ -186,8 +206,9 @@ fn span(store: &Store, stream: &Stream, from: ReadFrom) -> Result<Span, Error> {
     }
 }
 
-/// Reads from the disk.
+/// Reads from the disk. After the first message, the chunk ends before damage.
 pub(crate) fn read(
+    engine: &Engine,
     store: &Store,
     stream: &Stream,
     from: ReadFrom,
@@ -195,94 +216,30 @@ pub(crate) fn read(
 ) -> Result<Chunk, Error> {
     let span = span(store, stream, from)?;
     let chunk = Filling::new(span, stream, budget);
-    Ok(fill(store, stream, chunk)?.finish())
+    Ok(fill(engine, store, stream, chunk)?.finish())
 }
 
-/// Returns the extent of the messages that have at most `budget` bytes. Of the messages, it reads the
-/// records of which the extent has a part.
-pub(crate) fn measure(
+/// Fills a chunk up to its budget. A chunk with messages ends before damage.
+pub(super) fn fill(
+    engine: &Engine,
     store: &Store,
     stream: &Stream,
-    from: ReadFrom,
-    budget: u64,
-) -> Result<Extent, Error> {
-    let span = span(store, stream, from)?;
-    let (mut next, mut bytes) = (span.from, 0);
-    'all: while next < span.tail {
-        let stretch = locate(stream, next, span.tail);
-        let (id, limit) = (stretch.stream.id, stretch.limit);
-        let sizes = store
-            .sizes(id, next, limit, budget - bytes)
-            .map_err(|error| trimmed_since(store, &stretch, stream, next, error))?;
-        let before = next;
-        for size in sizes.into_iter().take_while(|size| size.first < limit) {
-            let is_cut = stretch.cut.is_some() && size.end >= limit;
-            let is_whole = size.first == next && size.end <= limit && !is_cut;
-            if is_whole && bytes + size.bytes <= budget {
-                (next, bytes) = (size.end, bytes + size.bytes);
-                continue;
+    mut chunk: Filling,
+) -> Result<Filling, Error> {
+    while chunk.next < chunk.span.tail {
+        match chunk.add_records(store, stream) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(error) if error.is_damaged() => {
+                let id = locate(stream, chunk.next, chunk.span.tail).stream.id;
+                engine.damage.add(id, chunk.next);
+                if chunk.blocks.is_empty() {
+                    return Err(error);
+                }
+                engine.note_damage(&error);
+                break;
             }
-            if is_whole && size.end == next + 1 {
-                break 'all;
-            }
-            let end = size.end.min(limit);
-            let part = measure_part(store, stream, next..end, budget - bytes)?;
-            (next, bytes) = (next + part.count(), bytes + part.bytes() as u64);
-            if next < end {
-                break 'all;
-            }
-        }
-        if next == before {
-            return Err(Error::damaged(format!("stream {id} lacks offset {next}")));
-        }
-    }
-    Ok(Extent {
-        lineage: stream.lineage.clone(),
-        from: Offset::new(span.from),
-        next: Offset::new(next),
-        bytes,
-        at_tail: next == span.tail,
-        closed: span.closed,
-    })
-}
-
-/// Reads the messages in a range, which are in one record or block, that have at most `budget` bytes.
-fn measure_part(
-    store: &Store,
-    stream: &Stream,
-    range: std::ops::Range<u64>,
-    budget: u64,
-) -> Result<Chunk, Error> {
-    let span = Span {
-        from: range.start,
-        tail: range.end,
-        closed: false,
-    };
-    let budget = usize::try_from(budget).unwrap_or(usize::MAX);
-    let mut chunk = Filling::new(span, stream, budget);
-    chunk.is_filled = false;
-    Ok(fill(store, stream, chunk)?.finish())
-}
-
-/// Fills a chunk up to its budget.
-fn fill(store: &Store, stream: &Stream, mut chunk: Filling) -> Result<Filling, Error> {
-    let (span, budget) = (chunk.span, chunk.budget);
-    while chunk.next < span.tail {
-        let stretch = locate(stream, chunk.next, span.tail);
-        let left = budget.saturating_sub(chunk.bytes);
-        let records = store
-            .records(stretch.stream.id, chunk.next, stretch.limit, left)
-            .map_err(|error| trimmed_since(store, &stretch, stream, chunk.next, error))?;
-        let before = chunk.next;
-        let add = |record| chunk.add(record, stretch.limit, stretch.cut);
-        let has_room = records.iter().all(add);
-        let is_lacking = has_room || (chunk.is_filled && chunk.blocks.is_empty());
-        if chunk.next == before && is_lacking {
-            let id = stretch.stream.id;
-            return Err(Error::damaged(format!("stream {id} lacks offset {before}")));
-        }
-        if !has_room {
-            break;
+            Err(error) => return Err(error),
         }
     }
     Ok(chunk)
@@ -291,7 +248,7 @@ fn fill(store: &Store, stream: &Stream, mut chunk: Filling) -> Result<Filling, E
 /// Replaces the error for a missing record if the record was trimmed, or its stream deleted, during
 /// the read. The index has a commit's changes before they are published, and files are rewritten
 /// without the records that are removed by the index.
-fn trimmed_since(
+pub(super) fn trimmed_since(
     store: &Store,
     stretch: &Stretch<'_>,
     stream: &Stream,
@@ -336,7 +293,12 @@ fn since(store: &Store, stream: &Stream, time: Timestamp) -> Result<u64, Error> 
 }
 
 /// Returns the size of the message at an offset between floor and tail.
-pub(crate) fn size_of(store: &Store, stream: &Stream, at: u64) -> Result<u64, Error> {
-    let chunk = read(store, stream, ReadFrom::At(Offset::new(at)), 0)?;
+pub(crate) fn size_of(
+    engine: &Engine,
+    store: &Store,
+    stream: &Stream,
+    at: u64,
+) -> Result<u64, Error> {
+    let chunk = read(engine, store, stream, ReadFrom::At(Offset::new(at)), 0)?;
     Ok(chunk.blocks.first().map_or(0, |block| block.bytes() as u64))
 }

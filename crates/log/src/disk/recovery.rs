@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use headwater_journal::{Disk, Frame, Index, Journal, Options, OsDisk, segment_name, table_number};
 
+use super::damage::DamageMet;
 use super::failure::io_failure;
 use super::format::commit::{Commit, Part};
 use super::format::commits_file::{self, Mark as Committed, Marker, PRIVATE_FILE};
@@ -91,6 +92,7 @@ pub(crate) struct Opened {
     pub(crate) marker: Marker,
     pub(crate) head: Head,
     pub(crate) recovery: Recovery,
+    pub(crate) damage: DamageMet,
 }
 
 /// Creates a folder that only its owner can read, if it doesn't exist. An existing folder keeps its
@@ -271,6 +273,10 @@ pub(crate) fn open(disk: &Arc<dyn Disk>, options: &DiskOptions) -> Result<Opened
         Some((keys::state(id), Some(state::encode(&state))))
     });
     store.apply(states.collect());
+    let damage = DamageMet::default();
+    for record in &given_up {
+        damage.add(record.id, record.first);
+    }
     recovery.given_up = named(&store, given_up)?;
     let sealed = journal.tail();
     store.segments.write().seal(sealed);
@@ -316,6 +322,7 @@ pub(crate) fn open(disk: &Arc<dyn Disk>, options: &DiskOptions) -> Result<Opened
         marker,
         head,
         recovery,
+        damage,
     })
 }
 

@@ -191,7 +191,8 @@ impl Store {
     }
 
     /// Returns consecutive records of a stream from the one that contains `at`, of about `budget`
-    /// bytes. The last ones may be after `until`.
+    /// bytes. The last ones may be after `until`. Damage is an error only in the first record or block;
+    /// otherwise they end before it.
     pub(crate) fn records(
         &self,
         id: u64,
@@ -282,8 +283,9 @@ impl Store {
         Err(Error::damaged(format!("stream {id} lacks offset {at}")))
     }
 
-    /// Reads records of segments. Those that are close to each other are read at once.
-    pub(crate) fn read_located(&self, id: u64, located: &[Located]) -> Result<Vec<Record>, Error> {
+    /// Reads records of segments. Those that are close to each other are read at once. After the first
+    /// one, it stops at a damaged one.
+    fn read_located(&self, id: u64, located: &[Located]) -> Result<Vec<Record>, Error> {
         let start = |it: &Located| u64::from(it.run.offset);
         let end = |it: &Located| start(it) + u64::from(it.run.head.length);
         let mut records = Vec::with_capacity(located.len());
@@ -308,6 +310,9 @@ impl Store {
                 let length = usize::try_from(it.run.head.length).unwrap_or(usize::MAX);
                 let data = bytes.slice(at..at + length);
                 if record::sum(&data) != it.run.sum {
+                    if !records.is_empty() {
+                        return Ok(records);
+                    }
                     let segment = it.file.number;
                     return Err(Error::damaged(format!(
                         "segment {segment} at byte {}: stream {id} at offset {}",

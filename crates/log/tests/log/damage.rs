@@ -16,8 +16,15 @@ async fn contents(log: &DiskLog) -> Result<Vec<String>, Error> {
     loop {
         let page = log.list("", after, 100).await?;
         for info in page.streams {
-            let chunk = log.read(&info.name, ReadFrom::Start, usize::MAX).await?;
-            contents.push(format!("{info:?} {chunk:?}"));
+            let mut from = ReadFrom::Start;
+            loop {
+                let chunk = log.read(&info.name, from, usize::MAX).await?;
+                contents.push(format!("{info:?} {chunk:?}"));
+                from = ReadFrom::At(chunk.next);
+                if chunk.at_tail {
+                    break;
+                }
+            }
         }
         match page.after {
             Some(name) => after = Some(name),

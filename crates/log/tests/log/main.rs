@@ -10,6 +10,7 @@
 
 mod clock;
 mod damage;
+mod damage_met;
 mod ended;
 mod engines;
 mod full;

@@ -21,7 +21,6 @@ use headwater_log::{Chunk, Expiry, Extent, Info, Lineage, Log, Offset, ReadFrom,
 use tokio::sync::SemaphorePermit;
 
 use super::{
-    damaged::DamagedStreams,
     encode::Shape,
     join::{Join, Joint, PIECE_BYTES, Piece, charge},
     reader::gone,
@@ -36,8 +35,6 @@ use crate::{
 pub(crate) struct CatchUp {
     log: Arc<dyn Log>,
     outgoing: Outgoing,
-    damaged: Arc<DamagedStreams>,
-    id: u64,
     name: StreamName,
     lineage: Lineage,
     is_json: bool,
@@ -63,7 +60,6 @@ impl CatchUp {
     pub(crate) fn new(
         log: &Arc<dyn Log>,
         outgoing: &Outgoing,
-        damaged: &Arc<DamagedStreams>,
         info: &Info,
         extent: &Extent,
     ) -> Self {
@@ -78,8 +74,6 @@ impl CatchUp {
         Self {
             log: Arc::clone(log),
             outgoing: outgoing.clone(),
-            damaged: Arc::clone(damaged),
-            id: info.id,
             name: info.name.clone(),
             lineage: info.lineage.clone(),
             is_json,
@@ -261,12 +255,7 @@ impl CatchUp {
     async fn read_chunk(&self, budget: usize) -> Result<Chunk, Problem> {
         let from = ReadFrom::At(self.position);
         let chunk = self.log.read(&self.name, from, budget).await;
-        let chunk = chunk.map_err(|error| {
-            if error.is_damaged() {
-                self.damaged.add(self.id);
-            }
-            crate::error::problem(error)
-        })?;
+        let chunk = chunk.map_err(crate::error::problem)?;
         if chunk.lineage != self.lineage || chunk.is_empty() {
             return Err(gone());
         }
@@ -348,7 +337,7 @@ mod tests {
         let extent = log.measure(&name, from, limit).await.unwrap();
         let first = usize::try_from(extent.bytes).unwrap().min(PIECE_BYTES);
         let chunk = log.read(&name, from, first).await.unwrap();
-        let mut body = CatchUp::new(log, outgoing, &Arc::default(), &info, &extent);
+        let mut body = CatchUp::new(log, outgoing, &info, &extent);
         let turn = outgoing.read_turn().await;
         body.put(chunk, None, turn).await.unwrap();
         (body.into_body(), extent)

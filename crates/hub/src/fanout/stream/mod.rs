@@ -7,7 +7,6 @@
 //! messages that follow its position or an error.
 
 mod catch_up;
-mod damaged;
 pub(crate) mod encode;
 mod join;
 pub(crate) mod preframed;
@@ -16,7 +15,6 @@ pub(crate) mod reader;
 mod ring;
 
 pub(crate) use catch_up::CatchUp;
-pub(crate) use damaged::DamagedStreams;
 pub(crate) use encode::{Form, Shape};
 pub(crate) use join::PIECE_BYTES;
 pub(crate) use pump::Tails;

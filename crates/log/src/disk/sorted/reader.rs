@@ -17,11 +17,11 @@ const LIST_CHUNK: u64 = 16 << 10;
 impl Sorted {
     /// Reads the records of an entry from the one that contains the offset `from`, in whole
     /// blocks, until they have `budget` bytes. Returns at least one record if `from` is before the end
-    /// of the entry. The records share memory.
+    /// of the entry. After the first block, it stops at a damaged one. The records share memory.
     ///
     /// # Errors
-    /// [`SortedError::Damaged`] if the data or the description of a block isn't what was written, or
-    /// if the entry is one of another file.
+    /// [`SortedError::Damaged`] if the data or the description of the first block isn't what was written,
+    /// or if the entry is one of another file.
     pub(crate) fn read(
         &self,
         entry: &Entry,
@@ -33,14 +33,19 @@ impl Sorted {
         let mut rest = entry.blocks_from(from);
         let mut budget = budget as u64;
         while let Some((chunk, later)) = split_chunk(rest, budget.min(CHUNK as u64)) {
-            self.read_chunk(chunk, from, &mut records)?;
+            match self.read_chunk(chunk, from, &mut records) {
+                Ok(()) => {}
+                Err(SortedError::Damaged { .. }) if !records.is_empty() => break,
+                Err(error) => return Err(error),
+            }
             budget = budget.saturating_sub(length_of(chunk));
             rest = if budget == 0 { &[] } else { later };
         }
         Ok(records)
     }
 
-    /// Appends the records of blocks that follow each other, from the one that contains `from`.
+    /// Appends the records of blocks that follow each other, from the one that contains `from`. After an
+    /// error, the records of the blocks before the damaged one are appended.
     fn read_chunk(
         &self,
         blocks: &[BlockRef],
@@ -52,15 +57,18 @@ impl Sorted {
         };
         let data = Bytes::from(self.load(Section::Data, start.at, length_of(blocks))?);
         let mut rest = data.clone();
+        let mut damaged = None;
+        let mut whole = 0;
         for block in blocks {
             let length = self.memory_length(u64::from(block.length))?;
-            if record::sum(&rest[..length]) != block.sum {
-                return Err(self.damaged(block.at, "the data of a block"));
+            if record::sum(&rest.split_to(length)) != block.sum {
+                damaged = Some(self.damaged(block.at, "the data of a block"));
+                break;
             }
-            let _ = rest.split_to(length);
+            whole += 1;
         }
         let mut rest = data;
-        self.each_list(blocks, |heads| {
+        self.each_list(&blocks[..whole], |heads| {
             for (first, head) in heads {
                 let length = self.memory_length(u64::from(head.length))?;
                 // The list has the length of the block.
@@ -71,7 +79,8 @@ impl Sorted {
                 }
             }
             Ok(ControlFlow::Continue(()))
-        })
+        })?;
+        damaged.map_or(Ok(()), Err)
     }
 
     /// Returns the offset and the head of up to `most` records of an entry, from the one that

@@ -15,7 +15,7 @@ struct Answers {
 
 fn answers(file: &Sorted, entries: &[Entry], items: &[Item]) -> Answers {
     let reads = entries.iter();
-    let streams = reads.clone().map(|it| file.read(it, 0, usize::MAX));
+    let streams = reads.clone().map(|it| read_whole(file, it));
     let heads = reads.map(|it| file.heads(it, 0, usize::MAX));
     let wanted: [fn(u64) -> bool; 4] = [|_| true, |id| id == 1, |id| id == 2, |id| id == 900];
     let orders = wanted.iter().map(|wanted| order(file, 0, wanted));
@@ -34,6 +34,20 @@ fn answers(file: &Sorted, entries: &[Entry], items: &[Item]) -> Answers {
                 read.map(unless_damaged).collect()
             }
         },
+    }
+}
+
+/// Reads all records of an entry. A read ends before damage, and the next one reports it.
+fn read_whole(file: &Sorted, entry: &Entry) -> Result<Vec<Record>, SortedError> {
+    let mut records: Vec<Record> = Vec::new();
+    loop {
+        let from = records.last().map_or(0, Record::end);
+        if !records.is_empty() && from >= entry.end() {
+            return Ok(records);
+        }
+        let more = file.read(entry, from, usize::MAX)?;
+        assert!(!more.is_empty(), "there are more at {from}");
+        records.extend(more);
     }
 }
 
