@@ -92,6 +92,7 @@ impl Held {
             Full::All => "the server is receiving too many bytes at once",
             Full::Peer => "the server is receiving too many bytes at once from this address",
         };
+            .with("code", "busy")
         Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, detail)
             .header(header::RETRY_AFTER, HeaderValue::from_static("1")))
     }
