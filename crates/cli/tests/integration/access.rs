@@ -163,7 +163,17 @@ fn keys_are_listed_with_their_state_and_revoked_by_id_or_name() {
         "{lines}"
     );
 
-    let unknown = in_data(&["revoke", "third"]);
+    let rates = ["--rates", "requests=100,open=20"];
+    key(&data, "third", "read:a", &rates);
+    let lines = in_data(&["ls"]).stdout;
+    for part in [
+        "first  -                    read,publish:a/**,b list:**\n",
+        "third  requests=100,open=20 read:a\n",
+    ] {
+        assert!(lines.contains(part), "{lines}");
+    }
+
+    let unknown = in_data(&["revoke", "fourth"]);
     assert_eq!(unknown.code, 1);
     assert!(unknown.stderr.contains("keys.json"), "{}", unknown.stderr);
     let taken = in_data(&["create", "--name", "second", "--allow", "gather"]);
