@@ -76,9 +76,13 @@ impl Refusal {
         self
     }
 
+    /// Returns the code, unless it is a problem's own.
     #[cfg(test)]
-    pub(super) fn code(&self) -> &str {
-        &self.0.code
+    pub(super) fn code(&self) -> &'static str {
+        match self.0.code {
+            Cow::Borrowed(code) => code,
+            Cow::Owned(_) => "",
+        }
     }
 
     /// Converts the refusal to a problem, for a handler. The upstream's body is left out, as it may
