@@ -71,9 +71,10 @@ impl Access {
         if let Some(hook) = self.hook_for(parts, need) {
             // A ticket is for reading.
             let action = need.action().unwrap_or(Action::Read);
-            let question = Question::new(hook, parts, action, stream);
-            if let Some(identity) = question.ask().await? {
-                let question = identity.expires().map(|_| Arc::new(question));
+            if let Some(identity) = hook.ask(parts, action, stream).await? {
+                let is_asked_again = identity.expires().is_some();
+                let question =
+                    is_asked_again.then(|| Arc::new(Question::new(hook, parts, action, stream)));
                 return Ok(Identified { identity, question });
             }
         }
