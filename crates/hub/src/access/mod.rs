@@ -12,6 +12,7 @@ mod body;
 mod caller;
 mod credentials;
 mod denied;
+mod describe;
 mod guard;
 mod hook;
 mod identify;
