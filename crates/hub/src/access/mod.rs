@@ -36,7 +36,6 @@ use crate::Options;
 #[cfg(feature = "jwks")]
 pub use self::jwks::JwksUrlError;
 pub(crate) use self::{
-    body::Ended,
     caller::Caller,
     denied::Denied,
     guard::{Guards, Need},
