@@ -336,6 +336,9 @@ fn a_hub_that_other_machines_reach_requires_credentials_or_to_be_opened() {
 
 #[test]
 fn settings_that_contradict_each_other_prevent_the_start() {
+    let empty = Scratch::new("access-jwks-ca");
+    fs::write(empty.path(), "no certificate").unwrap();
+    let url = "https://idp.example/jwks";
     let serve = ["serve", "--data", "memory", "--listen", "127.0.0.1:0"];
     for (args, part) in [
         (&["--anonymous", "read:a"] as &[&str], "requires none"),
@@ -347,6 +350,38 @@ fn settings_that_contradict_each_other_prevent_the_start() {
         ),
         #[cfg(not(feature = "jwks"))]
         (&["--jwks", "https://idp.example/jwks"], "feature `jwks`"),
+        (&["--jwks-ca", "ca.pem"], "tokens need a key"),
+        (
+            &[
+                "--keys",
+                "k",
+                "--jwt-secret-file",
+                "s",
+                "--jwks-ca",
+                "ca.pem",
+            ],
+            "for the https URL of a JWK Set",
+        ),
+        #[cfg(all(feature = "jwks", feature = "tls"))]
+        (
+            &["--jwks", url, "--jwks-ca", "/nowhere.pem"],
+            "/nowhere.pem: No such file",
+        ),
+        #[cfg(all(feature = "jwks", feature = "tls"))]
+        (
+            &["--jwks", url, "--jwks-ca", empty.path()],
+            "holds no PEM section `CERTIFICATE`",
+        ),
+        #[cfg(all(feature = "jwks", feature = "tls"))]
+        (
+            &[
+                "--jwks",
+                "http://127.0.0.1:1/jwks",
+                "--jwks-ca",
+                empty.path(),
+            ],
+            "this URL is http",
+        ),
         #[cfg(feature = "relay")]
         (
             &["--keys", "k", "--relay-secret", "s"],

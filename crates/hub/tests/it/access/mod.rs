@@ -6,6 +6,8 @@ mod expiry;
 mod hook;
 #[cfg(feature = "jwks")]
 mod jwks;
+#[cfg(all(feature = "jwks", feature = "tls"))]
+mod jwks_ca;
 mod shown;
 mod subscriptions;
 
