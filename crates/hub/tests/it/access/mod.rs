@@ -10,6 +10,7 @@ mod jwks;
 mod jwks_ca;
 mod shown;
 mod subscriptions;
+mod tries;
 
 use std::{
     sync::Arc,

@@ -51,15 +51,16 @@ async fn relays_beyond_the_rate_of_their_sender_have_another_code_than_too_many_
 
 #[tokio::test]
 async fn a_reader_beyond_the_rate_of_its_sender_has_another_code_than_too_many_readers() {
-    let (upstream, _sender) = Upstream::streaming(SSE).await;
     let mut limits = Limits::default();
     limits.subscribers = 0;
     for (server, code) in [
         (of_one_address("open=0"), "RATE_LIMITED"),
         (Server::with(options().limits(limits)), "TOO_MANY_READERS"),
     ] {
+        let (upstream, _sender) = Upstream::streaming(SSE).await;
         let path = server.relayed("", &upstream.url).await;
-        let response = server.client.get(&with(&path, "live=sse&offset=-1")).send().await;
+        let live = with(&path, "live=sse&offset=-1");
+        let response = server.client.get(&live).send().await;
         refused(response, 429, code).await;
     }
 }
