@@ -9,7 +9,7 @@ use std::{
 use memchr::memmem;
 use mio::{Events, Interest, Poll, Token};
 
-use crate::{Error, chunked::Response, load, system};
+use crate::{Error, chunked::Response, load, system, tls::Session};
 
 /// Bytes that every message contains exactly once.
 const MARK: &[u8] = b"\"n\":";
@@ -19,6 +19,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 struct Follower {
     socket: mio::net::TcpStream,
+    session: Option<Session>,
     response: Response,
     marks: Marks,
 }
@@ -60,7 +61,7 @@ pub fn follow(readers: Vec<load::Reader>, published: &AtomicU64) -> Result<u64, 
     let mut poll = Poll::new()?;
     let mut followers = Vec::with_capacity(readers.len());
     for (index, reader) in readers.into_iter().enumerate() {
-        let (socket, response, begun) = reader.into_parts();
+        let (socket, session, response, begun) = reader.into_parts();
         socket.set_nonblocking(true)?;
         let mut socket = mio::net::TcpStream::from_std(socket);
         poll.registry()
@@ -69,6 +70,7 @@ pub fn follow(readers: Vec<load::Reader>, published: &AtomicU64) -> Result<u64, 
         marks.feed(&begun);
         followers.push(Follower {
             socket,
+            session,
             response,
             marks,
         });
@@ -118,9 +120,12 @@ impl Follower {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error.into()),
             };
-            let marks = &mut self.marks;
-            self.response
-                .feed(&buffer[..size], |payload| marks.feed(payload))?;
+            let (marks, response) = (&mut self.marks, &mut self.response);
+            let mut plain = |piece: &[u8]| response.feed(piece, |payload| marks.feed(payload));
+            match &mut self.session {
+                Some(session) => session.feed(&buffer[..size], plain)?,
+                None => plain(&buffer[..size])?,
+            }
             // A short read empties the socket. With edge-triggered epoll, the next bytes cause an
             // event.
             if size < buffer.len() {

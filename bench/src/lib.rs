@@ -15,6 +15,7 @@ pub mod order;
 pub mod publish;
 pub mod requests;
 pub mod system;
+pub mod tls;
 
 /// A human-readable error.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

@@ -14,6 +14,7 @@ use crate::{
     chunked::Response,
     item::{FIRST, Framing},
     system,
+    tls::Session,
 };
 
 const READ_BYTES: usize = 512 * 1024;
@@ -120,9 +121,17 @@ pub(crate) fn connect(server: SocketAddr) -> io::Result<TcpStream> {
 }
 
 fn request(socket: &mut TcpStream, target: &str, framing: Framing) -> io::Result<()> {
+    socket.write_all(&head(target, framing))
+}
+
+fn head(target: &str, framing: Framing) -> Vec<u8> {
     let accept = framing.media_type();
-    let head = format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: {accept}\r\n\r\n");
-    socket.write_all(head.as_bytes())
+    format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: {accept}\r\n\r\n").into_bytes()
+}
+
+/// Returns the request of an SSE reader.
+pub(crate) fn follow(target: &str) -> Vec<u8> {
+    head(target, Framing::Sse)
 }
 
 /// Connects `count` readers to `target` and waits until each has received its response's head.
@@ -134,41 +143,55 @@ pub fn attach(server: SocketAddr, target: &str, count: usize) -> Result<Vec<Read
     for _ in 0..count {
         let mut socket = connect(server)?;
         request(&mut socket, target, Framing::Sse)?;
-        readers.push(Reader {
-            socket,
-            response: Response::default(),
-            unfinished: Vec::new(),
-        });
+        readers.push(Reader::new(socket, None));
     }
-    let mut buffer = vec![0; 4096];
-    for reader in &mut readers {
-        while !reader.response.has_head() {
-            let size = reader.socket.read(&mut buffer)?;
-            if size == 0 {
-                return Err("a reader was turned away".into());
-            }
-            let unfinished = &mut reader.unfinished;
-            reader.response.feed(&buffer[..size], |payload| {
-                unfinished.extend_from_slice(payload);
-            })?;
-        }
-    }
-    Ok(readers)
+    readers.into_iter().map(Reader::begin).collect()
 }
 
 /// One of many connections.
 #[derive(Debug)]
 pub struct Reader {
     socket: TcpStream,
+    /// `None` for a connection without TLS.
+    session: Option<Session>,
     response: Response,
     /// The beginning of an incomplete event.
     unfinished: Vec<u8>,
 }
 
 impl Reader {
-    /// Returns the socket, the response parser, and the bytes of the body read so far.
-    pub(crate) fn into_parts(self) -> (TcpStream, Response, Vec<u8>) {
-        (self.socket, self.response, self.unfinished)
+    pub(crate) fn new(socket: TcpStream, session: Option<Session>) -> Self {
+        Self {
+            socket,
+            session,
+            response: Response::default(),
+            unfinished: Vec::new(),
+        }
+    }
+
+    /// Reads until the response's head is complete.
+    pub(crate) fn begin(mut self) -> Result<Self, Error> {
+        let mut buffer = vec![0; 4096];
+        while !self.response.has_head() {
+            let size = self.socket.read(&mut buffer)?;
+            if size == 0 {
+                return Err("a reader was turned away".into());
+            }
+            let (response, unfinished) = (&mut self.response, &mut self.unfinished);
+            let mut plain = |piece: &[u8]| {
+                response.feed(piece, |payload| unfinished.extend_from_slice(payload))
+            };
+            match &mut self.session {
+                Some(session) => session.feed(&buffer[..size], plain)?,
+                None => plain(&buffer[..size])?,
+            }
+        }
+        Ok(self)
+    }
+
+    /// Returns the connection, the response parser, and the bytes of the body read so far.
+    pub(crate) fn into_parts(self) -> (TcpStream, Option<Session>, Response, Vec<u8>) {
+        (self.socket, self.session, self.response, self.unfinished)
     }
 }
 
@@ -180,7 +203,7 @@ pub struct Watched {
     pub latencies_ns: Vec<u64>,
 }
 
-/// Reads the streams of `readers` during `window`, after the time `settle`, and records each item's
+/// Reads the streams of `readers`, which have no TLS, during `window`, after the time `settle`, and records each item's
 /// latency.
 ///
 /// # Errors

@@ -38,7 +38,7 @@ enum What {
     /// Create a key and print it: the only time that it is shown
     #[command(after_help = help::KEYS_CREATE)]
     Create(Create),
-    /// List keys: id, state, expiry, name and grants of each, with a heading on a terminal
+    /// List keys: id, state, expiry, name, own rates and grants of each, with a heading on a terminal
     #[command(after_help = help::KEYS_LS)]
     Ls(List),
     /// Revoke a key; what it has open is cut within a second
@@ -193,20 +193,14 @@ fn list(args: &List, file: &KeyFile, now: SystemTime) -> Result<(), Failure> {
         eprintln!("{} has no keys", file.path().display());
         return Ok(());
     }
-    let name_width = keys.iter().map(|key| key.name.chars().count()).max();
-    let name_width = name_width.unwrap_or(0);
-    if !args.json && io::stdout().is_terminal() {
-        say(&columns(
-            "ID", "STATE", "EXPIRES", "NAME", name_width, "GRANTS",
-        ))?;
+    if args.json {
+        return (keys.iter()).try_for_each(|key| say(&on_one_line(&Listed::of(key, now))?));
     }
-    for key in &keys {
-        say(&match args.json {
-            true => on_one_line(&Listed::of(key, now))?,
-            false => line(key, name_width, now),
-        })?;
+    let table = Table::of(&keys);
+    if io::stdout().is_terminal() {
+        say(&table.heading())?;
     }
-    Ok(())
+    keys.iter().try_for_each(|key| say(&table.line(key, now)))
 }
 
 /// A key as an object.
@@ -248,27 +242,60 @@ fn state(key: &KeyInfo, now: SystemTime) -> &'static str {
     }
 }
 
-/// Formats a key as a line for people.
-fn line(key: &KeyInfo, name_width: usize, now: SystemTime) -> String {
-    let expires = key.expires.map(time::to_the_second);
-    let grants: Vec<_> = key.grants.iter().map(Grant::to_string).collect();
-    columns(
-        &key.id,
-        state(key, now),
-        expires.as_deref().unwrap_or("never"),
-        &key.name,
-        name_width,
-        &grants.join(" "),
-    )
+/// The columns of a list of keys, for people.
+struct Table {
+    name_width: usize,
+    /// `None` if no key has rates of its own.
+    rates_width: Option<usize>,
 }
 
-fn columns(
-    id: &str,
-    state: &str,
-    expires: &str,
-    name: &str,
-    name_width: usize,
-    grants: &str,
-) -> String {
-    format!("{id:<12} {state:<7} {expires:<20} {name:<name_width$} {grants}")
+impl Table {
+    fn of(keys: &[KeyInfo]) -> Self {
+        let widest = |width: fn(&KeyInfo) -> usize| keys.iter().map(width).max().unwrap_or(0);
+        let has_rates = keys.iter().any(|key| !key.rates.is_unlimited());
+        let rates_width = widest(|key| rates(key).len()).max(RATES.len());
+        Self {
+            name_width: widest(|key| key.name.chars().count()),
+            rates_width: has_rates.then_some(rates_width),
+        }
+    }
+
+    fn heading(&self) -> String {
+        self.columns(["ID", "STATE", "EXPIRES", "NAME", RATES, "GRANTS"])
+    }
+
+    fn line(&self, key: &KeyInfo, now: SystemTime) -> String {
+        let expires = key.expires.map(time::to_the_second);
+        let expires = expires.as_deref().unwrap_or("never");
+        let grants: Vec<_> = key.grants.iter().map(Grant::to_string).collect();
+        let (rates, grants) = (rates(key), grants.join(" "));
+        self.columns([
+            &key.id,
+            state(key, now),
+            expires,
+            &key.name,
+            &rates,
+            &grants,
+        ])
+    }
+
+    fn columns(&self, [id, state, expires, name, rates, grants]: [&str; 6]) -> String {
+        let rates = match self.rates_width {
+            Some(width) => format!("{rates:<width$} "),
+            None => String::new(),
+        };
+        let width = self.name_width;
+        format!("{id:<12} {state:<7} {expires:<20} {name:<width$} {rates}{grants}")
+    }
+}
+
+/// The heading of the rates.
+const RATES: &str = "RATES";
+
+/// Returns the rates of a key as `--rates` takes them, or a dash if it has none of its own.
+fn rates(key: &KeyInfo) -> String {
+    match key.rates.is_unlimited() {
+        true => "-".to_owned(),
+        false => key.rates.to_string(),
+    }
 }

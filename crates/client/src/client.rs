@@ -297,3 +297,17 @@ fn cannot_be_set_up(error: impl std::error::Error + Send + Sync + 'static) -> Er
 pub fn http() -> Result<reqwest::ClientBuilder, Error> {
     Parts::default().trusting(reqwest::Client::builder())
 }
+
+/// Starts a client of reqwest as [`http`] does, which also trusts these certificates in PEM.
+///
+/// # Errors
+/// A certificate isn't valid, there is none, or TLS can't be set up.
+#[cfg(feature = "tls")]
+pub fn http_trusting(roots: &[u8]) -> Result<reqwest::ClientBuilder, Error> {
+    let mut parts = Parts::default();
+    parts.root_certificate(roots);
+    match parts.error.take() {
+        Some(error) => Err(error),
+        None => parts.trusting(reqwest::Client::builder()),
+    }
+}

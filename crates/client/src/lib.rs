@@ -127,6 +127,8 @@ pub mod control {
 /// The parts on which the hub stands: its relay reads upstreams by them. No public interface.
 #[doc(hidden)]
 pub mod internals {
+    #[cfg(feature = "tls")]
+    pub use crate::client::http_trusting;
     pub use crate::{
         client::http,
         exchange::Exchange,

@@ -115,6 +115,12 @@ pub(crate) fn problem(error: Error) -> Problem {
         return Problem::internal(error);
     };
     let mut problem = Problem::new(status).detail(error.to_string());
+    if error.is_storage_full() {
+        problem = problem.with("code", "storage_full");
+    }
+    if error.is_trimmed() {
+        problem = problem.with("reason", "trimmed");
+    }
     if let Some(limit) = error.limit() {
         problem = problem.with("limit", limit);
     }

@@ -176,9 +176,10 @@ impl Hub {
             bounds: subscriptions::Bounds::of(&options.limits),
         };
         let ingest_jobs = ingest::IngestJobs::new(Arc::clone(&log), options.limits.ingest_jobs);
-        let reader_permits = permits::Permits::new(options.limits.subscribers, |limit| {
-            format!("the limit of {limit} live readers is reached")
-        });
+        let reader_permits =
+            permits::Permits::new(options.limits.subscribers, "too_many_readers", |limit| {
+                format!("the limit of {limit} live readers is reached")
+            });
         let limits = &options.limits;
         let outgoing = fanout::send_budget::Outgoing::new(
             limits.outgoing_bytes,

@@ -13,16 +13,19 @@ pub(crate) type Permit = OwnedSemaphorePermit;
 pub(crate) struct Permits {
     free: Arc<Semaphore>,
     limit: usize,
+    /// The `code` of the problem when all slots are taken.
+    code: &'static str,
     /// Describes that all slots are taken, given their number.
     detail: fn(usize) -> String,
 }
 
 impl Permits {
-    pub(crate) fn new(limit: usize, detail: fn(usize) -> String) -> Self {
+    pub(crate) fn new(limit: usize, code: &'static str, detail: fn(usize) -> String) -> Self {
         let limit = limit.min(Semaphore::MAX_PERMITS);
         Self {
             free: Arc::new(Semaphore::new(limit)),
             limit,
+            code,
             detail,
         }
     }
@@ -35,6 +38,7 @@ impl Permits {
         Arc::clone(&self.free).try_acquire_owned().map_err(|_| {
             Problem::new(StatusCode::TOO_MANY_REQUESTS)
                 .detail((self.detail)(self.limit))
+                .with("code", self.code)
                 .with("limit", self.limit)
         })
     }

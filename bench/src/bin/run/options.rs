@@ -24,10 +24,11 @@ pub(crate) enum Part {
     Scattered,
     Startup,
     Relay,
+    Tls,
 }
 
 impl Part {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Drain,
         Self::Paced,
         Self::Idle,
@@ -44,6 +45,7 @@ impl Part {
         Self::Scattered,
         Self::Startup,
         Self::Relay,
+        Self::Tls,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -64,11 +66,17 @@ impl Part {
             Self::Scattered => "scattered",
             Self::Startup => "startup",
             Self::Relay => "relay",
+            Self::Tls => "tls",
         }
     }
 
-    /// Returns `true` if it compares the hub with the hub's peers. The other parts compare the
-    /// framework with its peers, including Python's.
+    /// Returns `true` if it needs the peers of the hub.
+    pub(crate) fn has_peers_of_hub(self) -> bool {
+        self.is_of_hub() && self != Self::Tls
+    }
+
+    /// Returns `true` if it measures the hub. The other parts compare the framework with its peers,
+    /// including Python's.
     pub(crate) fn is_of_hub(self) -> bool {
         match self {
             Self::Drain
@@ -86,7 +94,8 @@ impl Part {
             | Self::Catchup
             | Self::Scattered
             | Self::Startup
-            | Self::Relay => true,
+            | Self::Relay
+            | Self::Tls => true,
         }
     }
 }

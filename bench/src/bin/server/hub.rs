@@ -1,15 +1,22 @@
 //! The hub with the durable log, both with their defaults: an append is acknowledged when it is
-//! synced to disk. If the folder is `memory`, the log is in memory.
+//! synced to disk. If the folder is `memory`, the log is in memory. With a folder of a certificate, it also
+//! listens with TLS.
 
 use std::{path::Path, sync::Arc};
 
-use headwater::BoundAddress;
-use headwater_bench::Error;
+use futures_util::future::try_join;
+use headwater::{BoundAddress, Tls};
+use headwater_bench::{Error, tls::Certificate};
 use headwater_client::Egress;
 use headwater_hub::{Hub, Options};
 use headwater_log::{DiskLog, DiskOptions, Log, MemoryLog, MemoryOptions};
 
-pub(crate) fn run(folder: &Path, listen: &str, upstreams: &[String]) -> Result<(), Error> {
+pub(crate) fn run(
+    folder: &Path,
+    listen: &str,
+    tls: Option<(&str, &str)>,
+    upstreams: &[String],
+) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -26,9 +33,21 @@ pub(crate) fn run(folder: &Path, listen: &str, upstreams: &[String]) -> Result<(
         };
         let hub = Hub::with_options(log, options);
         hub.start();
-        Ok(headwater::serve(hub.app(), listen)
+        let plain = headwater::serve(hub.app(), listen)
             .quiet()
-            .on_bound(listening)
-            .await?)
+            .on_bound(listening);
+        let Some((tls_listen, certificate)) = tls else {
+            return Ok(plain.await?);
+        };
+        let certificate = Path::new(certificate);
+        let files = (
+            Certificate::file(certificate),
+            Certificate::key_file(certificate),
+        );
+        let encrypted = headwater::serve(hub.app(), tls_listen)
+            .tls(Tls::from_pem_files(files.0, files.1)?)
+            .quiet();
+        try_join(plain.into_future(), encrypted.into_future()).await?;
+        Ok(())
     })
 }

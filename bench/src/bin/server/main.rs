@@ -4,8 +4,8 @@
 //! `listening on ADDRESS` and serves until its standard input ends, so that it never outlives the program that
 //! started it.
 //!
-//! The hub accepts `--data FOLDER|memory [--listen ADDRESS] [--upstream PATTERN]`, and also ends at
-//! SIGTERM.
+//! The hub accepts `--data FOLDER|memory [--listen ADDRESS] [--upstream PATTERN]
+//! [--tls-listen ADDRESS --tls-folder FOLDER]`, and also ends at SIGTERM.
 
 mod axum_peer;
 mod bare;
@@ -30,13 +30,15 @@ fn main() -> Result<(), Error> {
     let mut args = std::env::args().skip(1);
     let kind = args.next().unwrap_or_default();
     let (mut rate, mut data, mut listen) = (50, None, "127.0.0.1:0".to_owned());
-    let mut upstreams = Vec::new();
+    let (mut upstreams, mut tls_listen, mut tls_folder) = (Vec::new(), None, None);
     while let (Some(option), Some(value)) = (args.next(), args.next()) {
         match option.as_str() {
             "--rate" => rate = value.parse()?,
             "--data" => data = Some(value),
             "--listen" => listen = value,
             "--upstream" => upstreams.push(value),
+            "--tls-listen" => tls_listen = Some(value),
+            "--tls-folder" => tls_folder = Some(value),
             _ => return Err(format!("`{option}` is not an option").into()),
         }
     }
@@ -51,6 +53,7 @@ fn main() -> Result<(), Error> {
         "hub" => hub::run(
             data.ok_or("the hub needs --data")?.as_ref(),
             &listen,
+            tls_listen.as_deref().zip(tls_folder.as_deref()),
             &upstreams,
         ),
         "bare" => bare::run(rate, bare::Kind::Serialised),

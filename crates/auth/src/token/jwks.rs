@@ -103,22 +103,23 @@ impl Jwks {
     }
 }
 
+impl Entry {
+    fn is(&self, other: &Self) -> bool {
+        self.kid == other.kid
+            && self.key.fingerprint() == other.key.fingerprint()
+            && self.key.algorithms() == other.key.algorithms()
+    }
+}
+
+/// Sets are equal if they have the same usable keys with the same ids, in any order.
 impl PartialEq for Jwks {
     fn eq(&self, other: &Self) -> bool {
-        let parts = |entry: &Entry| {
-            let key = &entry.key;
-            (
-                entry.kid.clone(),
-                key.fingerprint(),
-                key.algorithms().to_vec(),
-            )
+        // There are at most `JWKS_KEYS`.
+        let has_all = |one: &[Entry], other: &[Entry]| {
+            (other.iter()).all(|entry| one.iter().any(|known| known.is(entry)))
         };
-        Arc::ptr_eq(&self.entries, &other.entries)
-            || self
-                .entries
-                .iter()
-                .map(parts)
-                .eq(other.entries.iter().map(parts))
+        let (ours, theirs) = (&self.entries, &other.entries);
+        Arc::ptr_eq(ours, theirs) || (has_all(ours, theirs) && has_all(theirs, ours))
     }
 }
 
@@ -280,5 +281,18 @@ mod tests {
         assert_eq!(one, parse(&json!([ec(), {"kty": "new"}])).unwrap());
         assert_ne!(one, parse(&json!([with(&json!({"kid": "b"}))])).unwrap());
         assert_ne!(one, parse(&json!([])).unwrap());
+    }
+
+    #[test]
+    fn the_order_of_a_set_and_repeated_keys_make_no_difference() {
+        let other = || with(&json!({"kid": "b"}));
+        let both = parse(&json!([ec(), other()])).unwrap();
+        assert_eq!(both, parse(&json!([other(), ec()])).unwrap());
+        assert_eq!(both, parse(&json!([other(), ec(), other()])).unwrap());
+        for less in [json!([ec()]), json!([other(), other()])] {
+            let less = parse(&less).unwrap();
+            assert_ne!(both, less);
+            assert_ne!(less, both);
+        }
     }
 }

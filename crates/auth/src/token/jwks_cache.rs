@@ -104,8 +104,8 @@ impl JwksCache {
             let fresh = fresh.clamp(JWKS_FRESH_MIN, JWKS_FRESH_MAX);
             if jwks != self.jwks {
                 self.started_for_unknown = None;
+                self.jwks = jwks;
             }
-            self.jwks = jwks;
             self.fetched = Some((now, fresh));
         }
     }
@@ -145,12 +145,20 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn set() -> Jwks {
-        Jwks::parse(
-            br#"{"keys": [{"kty": "EC", "crv": "P-256", "kid": "a",
+        set_of(&["a"])
+    }
+
+    /// A set with a key under each of these ids.
+    fn set_of(ids: &[&str]) -> Jwks {
+        let keys = ids.iter().map(|kid| {
+            format!(
+                r#"{{"kty": "EC", "crv": "P-256", "kid": "{kid}",
                 "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
-                "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#,
-        )
-        .unwrap()
+                "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}}"#
+            )
+        });
+        let keys = keys.collect::<Vec<_>>().join(",");
+        Jwks::parse(format!("{{\"keys\": [{keys}]}}").as_bytes()).unwrap()
     }
 
     /// A cache that fetched the set just now.
@@ -216,6 +224,18 @@ mod tests {
         }
         assert!(cache.should_fetch(now, UnknownKey));
         cache.update(Some((set(), None)), now);
+        assert!(!cache.should_fetch(now, UnknownKey));
+    }
+
+    #[test]
+    fn the_same_keys_in_another_order_are_not_other_keys() {
+        let now = Instant::now();
+        let mut cache = JwksCache::new();
+        for (found, fetches_again) in [(["a", "b"], true), (["b", "a"], false)] {
+            assert!(cache.should_fetch(now, UnknownKey));
+            cache.update(Some((set_of(&found), None)), now);
+            assert_eq!(cache.started_for_unknown.is_none(), fetches_again);
+        }
         assert!(!cache.should_fetch(now, UnknownKey));
     }
 

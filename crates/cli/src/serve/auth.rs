@@ -121,8 +121,11 @@ impl Required {
         }
         let auth = Auth::new(authenticator).anonymous(self.anonymous.clone());
         #[cfg(feature = "jwks")]
-        if let Some(url) = self.jwt.as_ref().and_then(Jwt::jwks_url) {
-            return auth.jwks_url(url).map_err(Failure::other);
+        if let Some(jwt) = &self.jwt
+            && let Some(url) = jwt.jwks_url()
+        {
+            let auth = auth.jwks_url(url).map_err(Failure::other)?;
+            return jwt.trust(auth);
         }
         Ok(auth)
     }

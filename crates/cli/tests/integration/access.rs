@@ -99,7 +99,8 @@ fn a_hub_with_keys_in_its_data_folder_requires_one_and_follows_changes() {
         refused(&without(args), &["needs a key or a token", "--token-file"]);
     }
     assert_eq!(without(&["tail", "a/open", "--no-follow"]).stdout, "1\n");
-    let other = format!("{}x", &writer[..writer.len() - 1]);
+    let last = if writer.ends_with('x') { 'y' } else { 'x' };
+    let other = format!("{}{last}", &writer[..writer.len() - 1]);
     refused(&with_token(&hub, &other, &tail), &["--token"]);
 
     // The hub notices a key that is created while it runs, and its expiry.
@@ -163,7 +164,17 @@ fn keys_are_listed_with_their_state_and_revoked_by_id_or_name() {
         "{lines}"
     );
 
-    let unknown = in_data(&["revoke", "third"]);
+    let rates = ["--rates", "requests=100,open=20"];
+    key(&data, "third", "read:a", &rates);
+    let lines = in_data(&["ls"]).stdout;
+    for part in [
+        "first  -                    read,publish:a/**,b list:**\n",
+        "third  requests=100,open=20 read:a\n",
+    ] {
+        assert!(lines.contains(part), "{lines}");
+    }
+
+    let unknown = in_data(&["revoke", "fourth"]);
     assert_eq!(unknown.code, 1);
     assert!(unknown.stderr.contains("keys.json"), "{}", unknown.stderr);
     let taken = in_data(&["create", "--name", "second", "--allow", "gather"]);
@@ -326,6 +337,9 @@ fn a_hub_that_other_machines_reach_requires_credentials_or_to_be_opened() {
 
 #[test]
 fn settings_that_contradict_each_other_prevent_the_start() {
+    let empty = Scratch::new("access-jwks-ca");
+    fs::write(empty.path(), "no certificate").unwrap();
+    let url = "https://idp.example/jwks";
     let serve = ["serve", "--data", "memory", "--listen", "127.0.0.1:0"];
     for (args, part) in [
         (&["--anonymous", "read:a"] as &[&str], "requires none"),
@@ -337,6 +351,38 @@ fn settings_that_contradict_each_other_prevent_the_start() {
         ),
         #[cfg(not(feature = "jwks"))]
         (&["--jwks", "https://idp.example/jwks"], "feature `jwks`"),
+        (&["--jwks-ca", "ca.pem"], "tokens need a key"),
+        (
+            &[
+                "--keys",
+                "k",
+                "--jwt-secret-file",
+                "s",
+                "--jwks-ca",
+                "ca.pem",
+            ],
+            "for the https URL of a JWK Set",
+        ),
+        #[cfg(all(feature = "jwks", feature = "tls"))]
+        (
+            &["--jwks", url, "--jwks-ca", "/nowhere.pem"],
+            "/nowhere.pem: No such file",
+        ),
+        #[cfg(all(feature = "jwks", feature = "tls"))]
+        (
+            &["--jwks", url, "--jwks-ca", empty.path()],
+            "holds no PEM section `CERTIFICATE`",
+        ),
+        #[cfg(all(feature = "jwks", feature = "tls"))]
+        (
+            &[
+                "--jwks",
+                "http://127.0.0.1:1/jwks",
+                "--jwks-ca",
+                empty.path(),
+            ],
+            "this URL is http",
+        ),
         #[cfg(feature = "relay")]
         (
             &["--keys", "k", "--relay-secret", "s"],

@@ -10,22 +10,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::{Denied, Lease};
-use crate::requests::body::is_short;
-
-/// The error of a body whose permission has ended.
-#[derive(Debug, thiserror::Error)]
-#[error("the permission for the request has ended")]
-pub(crate) struct Ended(Denied);
-
-impl Ended {
-    /// Returns the reason, if this is why a body failed.
-    pub(crate) fn of(error: &axum::Error) -> Option<Denied> {
-        let first: &(dyn std::error::Error + 'static) = error;
-        let mut chain = std::iter::successors(Some(first), |error| error.source());
-        let ended = chain.find_map(|error| error.downcast_ref::<Self>());
-        ended.map(|ended| ended.0.clone())
-    }
-}
+use crate::requests::body::{Ended, is_short};
 
 /// Fails a body when its permission ends, unless it is a short one.
 pub(super) fn within(lease: &Lease, body: Body) -> Body {
@@ -59,7 +44,8 @@ impl http_body::Body for Leased {
             // With other grants that still allow the request, it continues.
             if let Some(denied) = ended {
                 self.body = Body::empty();
-                return Poll::Ready(Some(Err(axum::Error::new(Ended(denied)))));
+                let ended = Ended::new(move || denied.clone().into());
+                return Poll::Ready(Some(Err(axum::Error::new(ended))));
             }
         }
         Pin::new(&mut self.body).poll_frame(cx)

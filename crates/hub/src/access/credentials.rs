@@ -6,7 +6,7 @@ use headwater_auth::{AuthError, Identity};
 use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 
 use super::{Access, Denied};
-use crate::{Options, http::cross_origin::Page, options::Cors};
+use crate::{Options, options::Cors, requests::cross_origin::Page};
 
 /// The name of the cookie. Browsers take a cookie of this prefix only over https, or from localhost
 /// (RFC 6265bis §4.1.3.1).

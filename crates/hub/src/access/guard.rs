@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::{FutureExt as _, future::Either};
-use headwater::{App, In, MethodRoute, Operation, SecurityScheme, StatusCode};
+use headwater::{App, MethodRoute, StatusCode};
 use headwater_auth::{Action, AuthError, IdentityKind};
 use http::{Method, request::Parts};
 use pin_project_lite::pin_project;
@@ -22,9 +22,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    Access, Caller, Denied, Lease, body,
-    credentials::{COOKIE, TICKET},
-    identify::Identified,
+    Access, Caller, Denied, Lease, body, describe,
+    identify::{Identification, Identified, Verified},
     lease::Leased,
 };
 use crate::{
@@ -33,11 +32,6 @@ use crate::{
     requests::rates::{Meter, RateLimiter},
     state::HubState,
 };
-
-/// The security schemes of the OpenAPI document.
-const BEARER: &str = "bearer";
-const TICKET_SCHEME: &str = "ticket";
-const COOKIE_SCHEME: &str = "cookie";
 
 /// The permission that a route requires of its callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,23 +107,7 @@ impl Guards {
         if !self.are_on() {
             return app;
         }
-        let bearer = match self.is_hooked() {
-            true => "A token that the application accepts, or a key or token of this hub.",
-            false => "A key of this hub, or a JSON Web Token (RFC 6750).",
-        };
-        let ticket =
-            "A ticket of `POST /tickets`, for clients that can't send headers. It is valid once.";
-        let cookie =
-            "A key or token in a cookie. Requests that change something also need an `Origin`.";
-        app.security_scheme(BEARER, SecurityScheme::bearer().description(bearer))
-            .security_scheme(
-                TICKET_SCHEME,
-                SecurityScheme::api_key(In::Query, TICKET).description(ticket),
-            )
-            .security_scheme(
-                COOKIE_SCHEME,
-                SecurityScheme::api_key(In::Cookie, COOKIE).description(cookie),
-            )
+        describe::schemes(app, self.is_hooked())
     }
 
     /// Guards the operations of a route, and documents what they need.
@@ -146,7 +124,7 @@ impl Guards {
         let is_limited = hub.rates.is_some();
         let route = route.describe_all(|operation| {
             if self.are_on() {
-                describe(need, operation);
+                describe::operation(need, operation);
             }
             if is_limited {
                 let excess =
@@ -156,21 +134,6 @@ impl Guards {
         });
         route.route_layer(guard)
     }
-}
-
-fn describe(need: Need, operation: &mut Operation) {
-    operation.security(BEARER);
-    operation.security(COOKIE_SCHEME);
-    if need.reads() {
-        operation.security(TICKET_SCHEME);
-    }
-    if let Some(action) = need.action() {
-        operation.scope(&action.to_string());
-        let lacks = "The credentials don't allow this; the problem has the action";
-        operation.error(StatusCode::FORBIDDEN, lacks);
-    }
-    let unknown = "The credentials are missing or not valid; the problem has the reason";
-    operation.error(StatusCode::UNAUTHORIZED, unknown);
 }
 
 /// Returns `true` if the URL has a signature, valid or not.
@@ -328,11 +291,13 @@ where
             None => None,
             Some(access) => {
                 let Hub { options, .. } = &*self.guard.hub;
-                let identified = access.identify_at_once(&parts, options, self.guard.need);
-                if identified.is_none() {
-                    return Either::Right(Either::Right(self.pass_later(path, parts, body)));
+                match access.identify_at_once(&parts, options, self.guard.need) {
+                    Identification::Known(identified) => Some(identified),
+                    Identification::Later(verified) => {
+                        let later = self.pass_later(verified, path, parts, body);
+                        return Either::Right(Either::Right(later));
+                    }
                 }
-                identified
             }
         };
         match self.guard.admit(identified, path, parts, body) {
@@ -351,7 +316,13 @@ where
     S::Future: Send,
 {
     /// Passes a request on once its sender is identified.
-    fn pass_later(&mut self, path: Option<StreamPath>, parts: Parts, body: Body) -> Later {
+    fn pass_later(
+        &mut self,
+        verified: Option<Verified>,
+        path: Option<StreamPath>,
+        parts: Parts,
+        body: Body,
+    ) -> Later {
         let guard = self.guard.clone();
         let next = self.inner.clone();
         // The one that is ready.
@@ -362,7 +333,8 @@ where
                 Some(access) => {
                     let name = path.as_ref().map(|path| &path.name);
                     let options = &guard.hub.options;
-                    Some(access.identify(&parts, options, guard.need, name).await)
+                    let identified = access.identify(verified, &parts, options, guard.need, name);
+                    Some(identified.await)
                 }
             };
             match guard.admit(identified, path, parts, body) {

@@ -56,6 +56,46 @@ impl Hook {
             Box::pin(decide(parts, action, stream))
         }))
     }
+
+    /// Asks the app about a request. Returns `None` if it leaves the decision to the hub.
+    ///
+    /// # Errors
+    /// The app refuses the request.
+    pub(super) async fn ask(
+        &self,
+        parts: &Parts,
+        action: Action,
+        stream: Option<&StreamName>,
+    ) -> Result<Option<Identity>, Denied> {
+        let Self(decide) = self;
+        match decide(parts.clone(), action, stream.cloned()).await {
+            Decision::Allow => {
+                let grants = exactly(action, stream);
+                Ok(Some(Identity::of_application("", grants, None)))
+            }
+            Decision::Identity(identity) if identity.is_expired(SystemTime::now()) => {
+                Err(Denied::Unknown(AuthError::Expired))
+            }
+            Decision::Identity(identity) => Ok(Some(identity)),
+            Decision::Deny => Err(Denied::Lacks(action)),
+            Decision::Refuse(problem) => Err(Denied::Refused(Refused::new(problem))),
+            Decision::Pass => Ok(None),
+        }
+    }
+}
+
+/// Returns the grant of an action on a stream, or on all.
+fn exactly(action: Action, stream: Option<&StreamName>) -> Grants {
+    let streams = match stream {
+        Some(stream) => StreamPattern::of_name(stream.as_str()),
+        None => StreamPattern::everything(),
+    };
+    let grant = Grant {
+        actions: ActionSet::NONE.with(action),
+        streams: vec![streams],
+    };
+    // A name that is too long for a pattern gets no grant.
+    Grants::new(vec![grant]).unwrap_or_default()
 }
 
 impl fmt::Debug for Hook {
@@ -64,7 +104,7 @@ impl fmt::Debug for Hook {
     }
 }
 
-/// A question to the app. It is kept with an open response, to be asked again.
+/// A question to the app, kept with an open response to be asked again.
 pub(super) struct Question {
     hook: Hook,
     parts: Parts,
@@ -87,40 +127,18 @@ impl Question {
         }
     }
 
-    /// Asks the app. Returns `None` if it leaves the decision to the hub.
-    pub(super) async fn ask(&self) -> Result<Option<Identity>, Denied> {
-        let Hook(decide) = &self.hook;
-        match decide(self.parts.clone(), self.action, self.stream.clone()).await {
-            Decision::Allow => Ok(Some(Identity::of_application("", self.exactly(), None))),
-            Decision::Identity(identity) if identity.is_expired(SystemTime::now()) => {
-                Err(Denied::Unknown(AuthError::Expired))
-            }
-            Decision::Identity(identity) => Ok(Some(identity)),
-            Decision::Deny => Err(Denied::Lacks(self.action)),
-            Decision::Refuse(problem) => Err(Denied::Refused(Refused::new(problem))),
-            Decision::Pass => Ok(None),
-        }
-    }
-
     /// Asks the app about an open response. Without a decision in time, it isn't allowed any more.
     pub(super) async fn ask_again(&self) -> Result<Identity, Denied> {
         let expired = || Denied::Unknown(AuthError::Expired);
-        let asked = tokio::time::timeout(AGAIN_PATIENCE, self.ask()).await;
+        let Self {
+            hook,
+            parts,
+            action,
+            stream,
+        } = self;
+        let asked = hook.ask(parts, *action, stream.as_ref());
+        let asked = tokio::time::timeout(AGAIN_PATIENCE, asked).await;
         asked.map_err(|_| expired())??.ok_or_else(expired)
-    }
-
-    /// Returns the grant of the action on the stream, or on all.
-    fn exactly(&self) -> Grants {
-        let streams = match &self.stream {
-            Some(stream) => StreamPattern::of_name(stream.as_str()),
-            None => StreamPattern::everything(),
-        };
-        let grant = Grant {
-            actions: ActionSet::NONE.with(self.action),
-            streams: vec![streams],
-        };
-        // A name that is too long for a pattern gets no grant.
-        Grants::new(vec![grant]).unwrap_or_default()
     }
 }
 
@@ -144,9 +162,34 @@ impl Refused {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use headwater::StatusCode;
 
     use super::*;
+
+    /// An extension that counts its clones.
+    #[derive(Default)]
+    struct Counted(Arc<AtomicUsize>);
+
+    impl Clone for Counted {
+        fn clone(&self) -> Self {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Self(Arc::clone(&self.0))
+        }
+    }
+
+    #[tokio::test]
+    async fn the_head_of_a_request_is_copied_once_to_ask_the_app() {
+        let hook = Hook::new(async |_, _, _| Decision::Allow);
+        let (mut parts, ()) = http::Request::new(()).into_parts();
+        let counted = Counted::default();
+        let clones = Arc::clone(&counted.0);
+        parts.extensions.insert(counted);
+        let asked = hook.ask(&parts, Action::Read, None).await;
+        assert!(asked.is_ok_and(|identity| identity.is_some()));
+        assert_eq!(clones.load(Ordering::Relaxed), 1);
+    }
 
     #[test]
     fn a_problem_is_the_same_each_time() {

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-#[cfg(feature = "jwks")]
-use headwater_auth::AuthError;
-use headwater_auth::{Action, Identity};
+use headwater_auth::{Action, AuthError, Identity};
 use headwater_log::StreamName;
 use http::request::Parts;
 
@@ -27,26 +25,41 @@ impl Identified {
     }
 }
 
+/// The identity behind a request, or the way to it.
+pub(super) enum Identification {
+    Known(Result<Identified, Denied>),
+    /// Only [`Access::identify`] can tell. It takes the result of the credentials, if they were looked at.
+    Later(Option<Verified>),
+}
+
+/// The result of a request's credentials.
+pub(super) type Verified = Result<Identity, Denied>;
+
 impl Access {
-    /// Returns the identity behind a request, as [`identify`](Self::identify) does. `None` if that may have
-    /// to wait.
+    /// Identifies the sender of a request, unless that may have to wait.
     pub(super) fn identify_at_once(
         &self,
         parts: &Parts,
         options: &Options,
         need: Need,
-    ) -> Option<Result<Identified, Denied>> {
+    ) -> Identification {
         if self.hook_for(parts, need).is_some() {
-            return None;
+            return Identification::Later(None);
         }
-        let identified = self.identify_by_credentials(parts, options, need.reads());
+        let verified = self.identify_by_credentials(parts, options, need.reads());
+        match self.needs_keys(&verified) {
+            true => Identification::Later(Some(verified)),
+            false => Identification::Known(verified.map(Identified::by_credentials)),
+        }
+    }
+
+    /// Returns `true` if the issuer may have the key that a token needs.
+    fn needs_keys(&self, verified: &Verified) -> bool {
         #[cfg(feature = "jwks")]
-        if self.jwks.is_some()
-            && let Err(Denied::Unknown(AuthError::UnknownKey { .. })) = identified
-        {
-            return None;
-        }
-        Some(identified.map(Identified::by_credentials))
+        let is_followed = self.jwks.is_some();
+        #[cfg(not(feature = "jwks"))]
+        let is_followed = false;
+        is_followed && matches!(verified, Err(Denied::Unknown(AuthError::UnknownKey { .. })))
     }
 
     /// Returns the app's hook, if it decides about a request.
@@ -57,12 +70,13 @@ impl Access {
         (!is_decided).then_some(hook)
     }
 
-    /// Returns the identity behind a request.
+    /// Returns the identity behind a request. `verified`: the result of [`Identification::Later`].
     ///
     /// # Errors
     /// The app refuses the request, or its credentials aren't valid or aren't accepted for it.
     pub(super) async fn identify(
         &self,
+        verified: Option<Verified>,
         parts: &Parts,
         options: &Options,
         need: Need,
@@ -71,56 +85,70 @@ impl Access {
         if let Some(hook) = self.hook_for(parts, need) {
             // A ticket is for reading.
             let action = need.action().unwrap_or(Action::Read);
-            let question = Question::new(hook, parts, action, stream);
-            if let Some(identity) = question.ask().await? {
-                let question = identity.expires().map(|_| Arc::new(question));
+            if let Some(identity) = hook.ask(parts, action, stream).await? {
+                let is_asked_again = identity.expires().is_some();
+                let question =
+                    is_asked_again.then(|| Arc::new(Question::new(hook, parts, action, stream)));
                 return Ok(Identified { identity, question });
             }
         }
-        let identity = self
-            .identify_with_keys(parts, options, need.reads())
-            .await?;
-        Ok(Identified::by_credentials(identity))
+        let verify = || self.identify_by_credentials(parts, options, need.reads());
+        let verified = verified.unwrap_or_else(verify);
+        #[cfg(feature = "jwks")]
+        let verified = self.with_newer_keys(verified, verify).await;
+        verified.map(Identified::by_credentials)
     }
 
-    #[cfg(not(feature = "jwks"))]
-    async fn identify_with_keys(
-        &self,
-        parts: &Parts,
-        options: &Options,
-        reads: bool,
-    ) -> Result<Identity, Denied> {
-        self.identify_by_credentials(parts, options, reads)
-    }
-
-    /// As `identify_by_credentials`, but looks for the key of a token at its issuer.
+    /// Looks for the key of a token at its issuer, and verifies the token with it.
     #[cfg(feature = "jwks")]
-    async fn identify_with_keys(
+    async fn with_newer_keys(
         &self,
-        parts: &Parts,
-        options: &Options,
-        reads: bool,
-    ) -> Result<Identity, Denied> {
+        mut verified: Verified,
+        verify: impl Fn() -> Verified,
+    ) -> Verified {
         // The second look is for a key that is newer than a fetch that ran already.
         const LOOKS: usize = 2;
 
-        let mut identified = self.identify_by_credentials(parts, options, reads);
         let Some(follower) = &self.jwks else {
-            return identified;
+            return verified;
         };
         for _ in 0..LOOKS {
-            match identified {
-                Err(Denied::Unknown(AuthError::UnknownKey { .. })) => {}
-                identified => return identified,
+            if !self.needs_keys(&verified) {
+                return verified;
             }
-            follower.look_again().await;
-            identified = self.identify_by_credentials(parts, options, reads);
+            let has_waited = follower.look_again().await;
+            verified = verify();
+            if !has_waited {
+                break;
+            }
         }
-        identified.map_err(|denied| match denied {
-            Denied::Unknown(AuthError::UnknownKey { .. }) if !follower.is_in_force() => {
-                Denied::NoKeys
-            }
-            denied => denied,
-        })
+        if self.needs_keys(&verified) && !follower.is_in_force() {
+            return Err(Denied::NoKeys);
+        }
+        verified
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater_auth::{Authenticator, Grants};
+
+    use super::*;
+    use crate::Auth;
+
+    #[tokio::test]
+    async fn credentials_that_were_verified_are_not_verified_again() {
+        let access = Access::new(&Auth::new(Authenticator::new()), None);
+        let (options, need) = (Options::new(), Need::Any(Action::Read));
+        let request = http::Request::get("/").header("authorization", "Bearer x");
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let identity = Identity::of_application("known", Grants::none(), None);
+        for (verified, expected) in [(Some(Ok(identity)), Some("known")), (None, None)] {
+            let identified = access
+                .identify(verified, &parts, &options, need, None)
+                .await;
+            let identity = identified.ok().map(|identified| identified.identity);
+            assert_eq!(identity.as_ref().map(Identity::subject), expected);
+        }
     }
 }

@@ -12,6 +12,7 @@ mod body;
 mod caller;
 mod credentials;
 mod denied;
+mod describe;
 mod guard;
 mod hook;
 mod identify;
@@ -35,7 +36,6 @@ use crate::Options;
 #[cfg(feature = "jwks")]
 pub use self::jwks::JwksUrlError;
 pub(crate) use self::{
-    body::Ended,
     caller::Caller,
     denied::Denied,
     guard::{Guards, Need},

@@ -59,7 +59,8 @@ impl Auth {
     ///
     /// A request waits for a fetch at most 2 s, and only if the key of its token isn't known. While
     /// fetches fail, the last keys stay valid for a day. Without any, tokens are answered with 503.
-    /// Redirects are followed only within the URL's origin, and no proxy is used.
+    /// Redirects are followed only within the URL's origin, and no proxy is used. The certificate of the
+    /// URL's host has to be one that the system trusts, or [`jwks_ca`](Self::jwks_ca).
     ///
     /// # Errors
     /// The URL is neither https nor http at a loopback address, or the authenticator doesn't verify
@@ -72,6 +73,23 @@ impl Auth {
             ));
         }
         self.jwks = Some((Arc::new(jwks::Source::new(url)?), 1));
+        Ok(self)
+    }
+
+    /// Trusts these certificates, one or more in PEM, for the URL of [`jwks_url`](Self::jwks_url), which is
+    /// called before. The system's own stay trusted. It is for an issuer whose certificate is of a private
+    /// authority.
+    ///
+    /// # Errors
+    /// There is no URL yet, or it is http; the text has no certificate, or one that isn't valid.
+    #[cfg(all(feature = "jwks", feature = "tls"))]
+    pub fn jwks_ca(mut self, pem: impl AsRef<[u8]>) -> Result<Self, JwksUrlError> {
+        let Some((source, _)) = &mut self.jwks else {
+            return Err(JwksUrlError::new(
+                "there is no URL of a JWK Set whose certificate could be checked: call `jwks_url` before",
+            ));
+        };
+        *source = Arc::new(source.trusting(pem.as_ref())?);
         Ok(self)
     }
 

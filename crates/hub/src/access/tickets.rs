@@ -37,7 +37,9 @@ pub(crate) async fn issue_ticket(
     let ticket = access.tickets.issue(identity.clone(), SystemTime::now());
     let ticket = ticket.map_err(|error| match error {
         TicketError::NoRandom(_) => Problem::internal(error),
-        _ => Problem::new(StatusCode::TOO_MANY_REQUESTS).detail(error.to_string()),
+        _ => Problem::new(StatusCode::TOO_MANY_REQUESTS)
+            .detail(error.to_string())
+            .with("code", "too_many_tickets"),
     })?;
     let ticket = Ticket {
         ticket,

@@ -100,6 +100,7 @@ impl Run {
                 }
             };
             Failure::new(StatusCode::TOO_MANY_REQUESTS, detail)
+                .with("code", "too_many_gathers")
                 .with("limit", limit)
                 .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
         })?;

@@ -167,7 +167,9 @@ async fn create_in_log(
             Failure::conflict("the path is kept by forks of a stream that was deleted")
         } else if error.is_too_many() && messages <= limit {
             // The limit isn't that of messages, but of streams or of nested forks.
-            Failure::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()).with("limit", limit)
+            Failure::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string())
+                .with("code", "too_many_streams")
+                .with("limit", limit)
         } else if error.is_trimmed() || error.is_beyond_tail() {
             Failure::bad_request(error.to_string())
         } else {

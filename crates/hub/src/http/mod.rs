@@ -5,7 +5,6 @@
 pub(crate) mod append;
 pub(crate) mod cache;
 pub(crate) mod create;
-pub(crate) mod cross_origin;
 pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod index;

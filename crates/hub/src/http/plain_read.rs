@@ -78,8 +78,9 @@ impl Read<'_> {
 
 fn busy() -> Failure {
     let detail = "too many large messages are being sent to other readers: try again later";
-    let busy = Failure::new(StatusCode::SERVICE_UNAVAILABLE, detail);
-    busy.header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+    Failure::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        .with("code", "busy")
+        .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 /// Refuses messages of a new stream with the same name.

@@ -19,11 +19,11 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::cross_origin::{self, Page};
 use crate::{
     access::{Caller, Lease},
     options::Cors,
     protocol::path::RELAY,
+    requests::cross_origin::{self, Page},
     state::HubState,
 };
 

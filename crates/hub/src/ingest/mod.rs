@@ -193,7 +193,7 @@ impl IngestJobs {
     pub(crate) fn new(log: Arc<dyn Log>, limit: usize) -> Self {
         Self(Arc::new(Inner {
             log,
-            permits: Permits::new(limit, |limit| {
+            permits: Permits::new(limit, "too_many_jobs", |limit| {
                 format!("{limit} streams are being filled already")
             }),
             running: Mutex::default(),

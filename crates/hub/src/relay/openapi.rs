@@ -81,13 +81,16 @@ description! {
         PAYLOAD_TOO_LARGE: ErrorView
         /// The key was used with another request
         UNPROCESSABLE_ENTITY: ErrorView
-        /// The limit of streams being filled is reached
+        /// The limit of streams being filled is reached, or the sender has used what it may; the code has
+        /// the reason
         TOO_MANY_REQUESTS: ErrorView
         /// The upstream failed, and this is its response; or it couldn't be reached, or the storage
         /// failed
         BAD_GATEWAY: ErrorView [UPSTREAM_STATUS RETRY_AFTER]
         /// The upstream didn't answer in time
         GATEWAY_TIMEOUT: ErrorView
+        /// The storage is full
+        INSUFFICIENT_STORAGE: ErrorView
     }
     also |operation: &mut Operation| {
         let location = "The relay's signed URL. It reads and aborts the relay until it expires.";
@@ -105,9 +108,10 @@ description! {
         OK [UPSTREAM_CONTENT_TYPE]
         /// A parameter is invalid
         BAD_REQUEST: ErrorView
-        /// The requested messages were trimmed
+        /// The requested messages were trimmed, or the stream was deleted during the read
         GONE: ErrorView
-        /// The limit of live readers is reached
+        /// The limit of live readers is reached, or the sender has used what it may; the code has the
+        /// reason
         TOO_MANY_REQUESTS: ErrorView
     }
 }

@@ -1,6 +1,8 @@
 //! Error responses of relays (§11): `{"error": {"code": …, "message": …}}`, with the members of a
 //! problem in addition.
 
+use std::borrow::Cow;
+
 use axum::{
     body::Body,
     response::{IntoResponse, Response},
@@ -36,7 +38,7 @@ pub(super) struct ErrorView {
 #[schemars(rename = "RelayErrorCode")]
 struct Coded {
     /// The kind of refusal: `UPSTREAM_NOT_ALLOWED`, `SIGNATURE_EXPIRED`, …
-    code: &'static str,
+    code: Cow<'static, str>,
     message: String,
 }
 
@@ -48,7 +50,7 @@ pub(super) struct Refusal(Box<Inner>);
 #[derive(Clone, Debug)]
 struct Inner {
     status: StatusCode,
-    code: &'static str,
+    code: Cow<'static, str>,
     message: String,
     /// Further members of the problem.
     members: Map<String, Value>,
@@ -61,7 +63,7 @@ impl Refusal {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             status,
-            code,
+            code: code.into(),
             message: message.into(),
             members: Map::new(),
             headers: HeaderMap::new(),
@@ -74,9 +76,13 @@ impl Refusal {
         self
     }
 
+    /// Returns the code, unless it is a problem's own.
     #[cfg(test)]
     pub(super) fn code(&self) -> &'static str {
-        self.0.code
+        match self.0.code {
+            Cow::Borrowed(code) => code,
+            Cow::Owned(_) => "",
+        }
     }
 
     /// Converts the refusal to a problem, for a handler. The upstream's body is left out, as it may
@@ -167,6 +173,7 @@ impl Refusal {
             StatusCode::TOO_MANY_REQUESTS => (StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_RELAYS"),
             StatusCode::SERVICE_UNAVAILABLE => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
             StatusCode::GONE => (StatusCode::CONFLICT, "STREAM_EXISTS"),
+            StatusCode::INSUFFICIENT_STORAGE => (StatusCode::INSUFFICIENT_STORAGE, "STORAGE_FULL"),
             _ => (StatusCode::BAD_GATEWAY, "STORAGE_ERROR"),
         };
         let mut refusal = Self::of(problem, code);
@@ -251,6 +258,8 @@ impl From<access::Denied> for Refusal {
 }
 
 impl From<Failure> for Refusal {
+    /// Keeps the code or the reason of the problem, as several causes share a status. The status has the
+    /// code of other problems.
     fn from(failure: Failure) -> Self {
         let (problem, headers) = failure.into_parts();
         let code = match problem.status() {
@@ -262,11 +271,16 @@ impl From<Failure> for Refusal {
             StatusCode::CONFLICT => "CONFLICT",
             StatusCode::GONE => "GONE",
             StatusCode::PAYLOAD_TOO_LARGE => "PAYLOAD_TOO_LARGE",
-            StatusCode::TOO_MANY_REQUESTS => "TOO_MANY_READERS",
+            StatusCode::TOO_MANY_REQUESTS => "TOO_MANY_REQUESTS",
             StatusCode::SERVICE_UNAVAILABLE => "UNAVAILABLE",
             _ => return Self::storage(&problem),
         };
         let mut refusal = Self::of(&problem, code);
+        let members = &refusal.0.members;
+        let own = members.get("code").or(members.get("reason"));
+        if let Some(code) = own.and_then(Value::as_str) {
+            refusal.0.code = code.to_ascii_uppercase().into();
+        }
         refusal.0.headers = headers;
         refusal
     }

@@ -1,6 +1,6 @@
 //! Request bodies: bounded each, and by a budget for all of them together.
 
-use std::sync::Arc;
+use std::{error, fmt, sync::Arc};
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
@@ -13,7 +13,6 @@ use tokio::time::timeout;
 
 use super::peer::{Full, Peer, Shares};
 use crate::{
-    access::Ended,
     error::Failure,
     limits::{BODY_PATIENCE, LONG_BODY, Limits, RESERVE, SMALL_BODY},
 };
@@ -93,6 +92,7 @@ impl Held {
             Full::Peer => "the server is receiving too many bytes at once from this address",
         };
         Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+            .with("code", "busy")
             .header(header::RETRY_AFTER, HeaderValue::from_static("1")))
     }
 
@@ -177,10 +177,44 @@ pub(crate) async fn whole(
     Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
+/// The error of a body that a layer ended before its client did, with the response to its request.
+pub(crate) struct Ended(Box<dyn Fn() -> Failure + Send + Sync>);
+
+impl Ended {
+    pub(crate) fn new(failure: impl Fn() -> Failure + Send + Sync + 'static) -> Self {
+        Self(Box::new(failure))
+    }
+
+    /// Returns this error if it is why a body failed.
+    fn of(error: &axum::Error) -> Option<&Self> {
+        let first: &(dyn error::Error + 'static) = error;
+        let mut chain = std::iter::successors(Some(first), |error| error.source());
+        chain.find_map(|error| error.downcast_ref())
+    }
+
+    fn failure(&self) -> Failure {
+        (self.0)()
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the body was ended before it was complete")
+    }
+}
+
+impl fmt::Debug for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ended")
+    }
+}
+
+impl error::Error for Ended {}
+
 /// Returns the next chunk of a body, or `None` at its end.
 ///
 /// # Errors
-/// The client disconnected.
+/// The client disconnected, or its body was too slow, can't be decoded or was [`Ended`].
 pub(crate) async fn next(body: &mut Body) -> Result<Option<Bytes>, Failure> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
@@ -190,8 +224,8 @@ pub(crate) async fn next(body: &mut Body) -> Result<Option<Bytes>, Failure> {
             if let Some(slow) = SlowBody::of(&error) {
                 return Failure::new(StatusCode::REQUEST_TIMEOUT, slow.to_string());
             }
-            if let Some(denied) = Ended::of(&error) {
-                return denied.into();
+            if let Some(ended) = Ended::of(&error) {
+                return ended.failure();
             }
             tracing::debug!(%error, "a request's body ended early");
             Failure::bad_request("the body ended early")

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules whose imports are restricted.
-const RESTRICTED: [&str; 9] = [
+const RESTRICTED: [&str; 10] = [
+    "access",
     "durable",
     "fanout",
     "gather",
@@ -18,11 +19,12 @@ const RESTRICTED: [&str; 9] = [
 
 /// Each layer with the restricted modules that it imports, besides its own.
 const RULES: &[(&str, &[&str])] = &[
-    ("access", &["http", "requests", "state"]),
+    ("access", &["requests", "state"]),
     ("fanout", &["ingest", "requests"]),
     (
         "gather",
         &[
+            "access",
             "fanout",
             "http",
             "ingest",
@@ -34,13 +36,21 @@ const RULES: &[(&str, &[&str])] = &[
     ),
     (
         "http",
-        &["fanout", "ingest", "requests", "state", "subscriptions"],
+        &[
+            "access",
+            "fanout",
+            "ingest",
+            "requests",
+            "state",
+            "subscriptions",
+        ],
     ),
     ("ingest", &["requests"]),
     ("protocol", &[]),
     (
         "relay",
         &[
+            "access",
             "fanout",
             "http",
             "ingest",
@@ -51,7 +61,7 @@ const RULES: &[(&str, &[&str])] = &[
     ),
     ("relay/upstream", &["fanout", "requests"]),
     ("requests", &[]),
-    ("subscriptions", &["requests"]),
+    ("subscriptions", &["access", "requests"]),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

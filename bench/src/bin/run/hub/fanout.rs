@@ -6,11 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headwater_bench::{Error, follow::follow, http::Connection, load, publish, system};
+use headwater_bench::{
+    Error,
+    follow::follow,
+    http::Connection,
+    load::{self, Reader},
+    publish, system,
+};
 
 use super::{
     reader::Way,
-    server::{Folder, Kind},
+    server::{Folder, Kind, Server},
 };
 use crate::{
     options::Options,
@@ -18,13 +24,17 @@ use crate::{
     stats::{median, rate, ratio, spread},
 };
 
-const STREAM: &str = "fanout";
+/// The stream that is followed.
+pub(super) const STREAM: &str = "fanout";
 
+/// The measurements of several runs.
 #[derive(Default)]
-struct Figures {
-    deliveries: Vec<f64>,
+pub(super) struct Figures {
+    pub(super) deliveries: Vec<f64>,
     messages: Vec<f64>,
-    server_ns: Vec<f64>,
+    pub(super) server_ns: Vec<f64>,
+    /// The CPU time of the load generator.
+    pub(super) load_ns: Vec<f64>,
 }
 
 pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
@@ -88,10 +98,6 @@ fn window(options: &Options) -> Duration {
     Duration::from_secs(options.pick(4, 1))
 }
 
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "counts and times far below 2^52"
-)]
 fn measure(
     way: Way,
     readers: usize,
@@ -102,15 +108,31 @@ fn measure(
     let server = way.kind.start(&data)?;
     server.create(&mut Connection::open(server.address())?, STREAM)?;
     let followers = load::attach(server.address(), &way.target(STREAM), readers)?;
+    follow_appends(&server, way.kind, followers, window(options), figures)
+}
+
+/// Appends messages for some time while the readers follow, until each has all.
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "counts and times far below 2^52"
+)]
+pub(super) fn follow_appends(
+    server: &Server,
+    kind: Kind,
+    followers: Vec<Reader>,
+    window: Duration,
+    figures: &mut Figures,
+) -> Result<(), Error> {
+    let readers = followers.len();
     // A connection that waited that long might be closed by now.
     let mut connection = Connection::open(server.address())?;
-    let cpu = server.cpu_ns()?;
+    let (cpu, own_cpu) = (server.cpu_ns()?, system::own_cpu_ns());
     let start = system::monotonic_ns();
     let published = AtomicU64::new(u64::MAX);
     let (sent, last) = thread::scope(|scope| {
         let publisher = scope.spawn(|| {
             let mut count = 0;
-            let sent = publish(&mut connection, way.kind, window(options), &mut count);
+            let sent = publish(&mut connection, kind, window, &mut count);
             // The readers wait only for acknowledged messages.
             published.store(count, Ordering::Release);
             sent.map_err(|error| error.to_string()).map(|()| count)
@@ -120,11 +142,13 @@ fn measure(
         Ok::<_, Error>((sent, last?))
     })?;
     let cpu = server.cpu_ns()?.saturating_sub(cpu);
+    let own_cpu = system::own_cpu_ns().saturating_sub(own_cpu);
     let deliveries = sent as f64 * readers as f64;
     let seconds = last.saturating_sub(start) as f64 / 1e9;
     figures.deliveries.push(deliveries / seconds);
     figures.messages.push(sent as f64 / seconds);
     figures.server_ns.push(cpu as f64 / deliveries);
+    figures.load_ns.push(own_cpu as f64 / deliveries);
     Ok(())
 }
 

@@ -1,4 +1,5 @@
-//! The hub compared with its peers: durable appends, live fan-out, catch-up reads, startup.
+//! The hub compared with its peers: durable appends, live fan-out, catch-up reads, startup. And TLS
+//! compared with cleartext.
 
 pub(crate) mod append;
 pub(crate) mod catchup;
@@ -11,5 +12,6 @@ pub(crate) mod relay;
 pub(crate) mod scattered;
 mod server;
 pub(crate) mod startup;
+pub(crate) mod tls;
 
 pub(crate) use install::{ensure, versions};

@@ -95,6 +95,22 @@ impl Kind {
         self.launch(command, data, port, &self.target("nothing"), |_| true)
     }
 
+    /// Starts Headwater's hub, which also listens with TLS. The certificate is in the folder. Returns the
+    /// server and its address with TLS.
+    pub(crate) fn with_tls(
+        self,
+        data: &Folder,
+        certificate: &Path,
+    ) -> Result<(Server, SocketAddr), Error> {
+        let port = free_port()?;
+        let tls = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+        let mut command = self.command(data, port)?;
+        command.args(["--tls-listen", &tls.to_string()]);
+        command.arg("--tls-folder").arg(certificate);
+        let server = self.launch(command, data, port, &self.target("nothing"), |_| true)?;
+        Ok((server, tls))
+    }
+
     /// Starts the server with the data in the folder, and waits until it responds.
     pub(crate) fn start(self, data: &Folder) -> Result<Server, Error> {
         self.start_until(data, &self.target("nothing"), |_| true)
@@ -268,6 +284,13 @@ impl Server {
         Ok(sum)
     }
 
+    /// Sends SIGHUP.
+    pub(crate) fn hang_up(&self) -> Result<(), Error> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or("the server has no process")?;
+        Ok(kill_process(pid, Signal::HUP)?)
+    }
+
     /// Sends SIGTERM and waits until the server has ended.
     pub(crate) fn end(mut self) -> Result<(), Error> {
         if self.terminate() {
@@ -312,7 +335,7 @@ impl Drop for Server {
 }
 
 /// A folder for one server's data, on the benchmark's disk. Dropping this removes it.
-pub(crate) struct Folder(PathBuf);
+pub(crate) struct Folder(pub(super) PathBuf);
 
 impl Folder {
     pub(crate) fn new() -> Result<Self, Error> {

@@ -11,6 +11,8 @@ use headwater_auth::{
     Jwks, JwtOptions, TopicNames,
     limits::{JWKS_BYTES, MAX_LEEWAY, PEM_BYTES},
 };
+#[cfg(feature = "jwks")]
+use headwater_hub::Auth;
 use serde::Deserialize;
 
 use super::{super::config::Time, Context};
@@ -37,6 +39,13 @@ pub(super) struct JwtArgs {
     #[arg(long, value_name = "FILE|URL", env = "HEADWATER_JWKS")]
     jwks: Option<PathBuf>,
 
+    /// For the https URL of --jwks, also trust the certificates in this PEM file, besides those of the
+    /// system
+    ///
+    /// It is for an issuer whose certificate is of a private authority. The file is read at the start.
+    #[arg(long, value_name = "FILE", env = "HEADWATER_JWKS_CA")]
+    jwks_ca: Option<PathBuf>,
+
     /// The issuer (iss) that tokens need [default: any or none]
     #[arg(long, value_name = "NAME", env = "HEADWATER_JWT_ISSUER")]
     jwt_issuer: Option<String>,
@@ -53,6 +62,7 @@ pub(super) struct File {
     secret_file: Option<PathBuf>,
     public_key: Option<PathBuf>,
     jwks: Option<PathBuf>,
+    jwks_ca: Option<PathBuf>,
     issuer: Option<String>,
     audience: Option<String>,
     leeway: Option<Time>,
@@ -63,6 +73,12 @@ pub(super) struct File {
 #[derive(Debug)]
 pub(super) struct Jwt {
     key: Key,
+    /// The certificates that are trusted for the URL of the JWK Set.
+    #[cfg_attr(
+        not(feature = "jwks"),
+        allow(dead_code, reason = "only a build that fetches has a URL")
+    )]
+    ca: Option<PathBuf>,
     issuer: Option<String>,
     audience: Option<String>,
     leeway: Option<Duration>,
@@ -83,15 +99,18 @@ enum Key {
 impl JwtArgs {
     /// Combines the command line and the file. Returns `None` if the hub accepts no tokens.
     pub(super) fn lay(self, file: File, context: &Context<'_>) -> Result<Option<Jwt>, Failure> {
-        let key = match key(self.jwt_secret_file, self.jwt_public_key, self.jwks)? {
+        let named = key(self.jwt_secret_file, self.jwt_public_key, self.jwks)?;
+        let is_replaced = named.is_some();
+        let key = match named {
             Some(key) => Some(key),
             None => key(file.secret_file, file.public_key, file.jwks)?,
         };
         let issuer = self.jwt_issuer.or(file.issuer);
         let audience = self.jwt_audience.or(file.audience);
         let Some(key) = key else {
-            let has_more =
-                issuer.is_some() || audience.is_some() || file.leeway.is_some() || file.mercure;
+            let has_ca = self.jwks_ca.is_some() || file.jwks_ca.is_some();
+            let has_parties = issuer.is_some() || audience.is_some();
+            let has_more = has_ca || has_parties || file.leeway.is_some() || file.mercure;
             return match has_more {
                 true => Err(Failure::other(
                     "tokens need a key that verifies them: --jwt-secret-file, --jwt-public-key or --jwks, or \
@@ -101,6 +120,15 @@ impl JwtArgs {
             };
         };
         let key = key.with_url()?;
+        // With another key on the command line, the authority of the file's key isn't needed.
+        let of_file = file.jwks_ca.filter(|_| key.is_at_url() || !is_replaced);
+        let ca = self.jwks_ca.or(of_file);
+        if ca.is_some() && !key.is_at_url() {
+            return Err(Failure::other(
+                "--jwks-ca (`jwks_ca` under [auth.jwt]) is for the https URL of a JWK Set, and the hub has none: name it by \
+                 --jwks",
+            ));
+        }
         let leeway = file.leeway.map(|Time(leeway)| leeway);
         if let Some(leeway) = leeway.filter(|leeway| *leeway > MAX_LEEWAY) {
             return Err(Failure::other(format!(
@@ -113,6 +141,7 @@ impl JwtArgs {
         };
         Ok(Some(Jwt {
             key,
+            ca,
             issuer,
             audience,
             leeway,
@@ -128,6 +157,25 @@ impl Jwt {
         match &self.key {
             Key::SetAt(url) => Some(url),
             _ => None,
+        }
+    }
+
+    /// Lets the hub trust the authority of the URL, if there is one.
+    #[cfg(feature = "jwks")]
+    pub(super) fn trust(&self, auth: Auth) -> Result<Auth, Failure> {
+        match &self.ca {
+            #[cfg(feature = "tls")]
+            Some(path) => {
+                let pem = key_file::read(path, PEM_BYTES)?;
+                let failed = |error| Failure::other(format!("{}: {error}", path.display()));
+                auth.jwks_ca(pem).map_err(failed)
+            }
+            #[cfg(not(feature = "tls"))]
+            Some(path) => Err(Failure::other(format!(
+                "{}: this build has no https (feature `tls`), so it checks no certificate",
+                path.display()
+            ))),
+            None => Ok(auth),
         }
     }
 
@@ -173,6 +221,14 @@ impl Key {
             "{}: this build can't fetch a JWK Set from a URL (feature `jwks`); save the document in a file, and name that",
             url.display()
         )))
+    }
+
+    fn is_at_url(&self) -> bool {
+        #[cfg(feature = "jwks")]
+        let is_at_url = matches!(self, Self::SetAt(_));
+        #[cfg(not(feature = "jwks"))]
+        let is_at_url = false;
+        is_at_url
     }
 
     fn load(&self) -> Result<JwtOptions, Failure> {
@@ -271,6 +327,7 @@ mod tests {
             jwt_secret_file: secret.map(Into::into),
             jwt_public_key: public.map(Into::into),
             jwks: set.map(Into::into),
+            jwks_ca: None,
             jwt_issuer: None,
             jwt_audience: None,
         }
@@ -321,6 +378,44 @@ mod tests {
             file.unwrap().unwrap().key,
             Key::Set("https/jwks.json".into())
         );
+    }
+
+    #[test]
+    fn a_private_authority_is_for_the_url_of_a_set() {
+        let with_ca = |key: JwtArgs| JwtArgs {
+            jwks_ca: Some("ca".into()),
+            ..key
+        };
+        for (args, file) in [
+            (with_ca(args(Some("a"), None, None)), ""),
+            (with_ca(args(None, None, Some("jwks.json"))), ""),
+            (
+                args(None, None, None),
+                "secret_file = \"a\"\njwks_ca = \"ca\"",
+            ),
+        ] {
+            let error = lay(args, file).unwrap_err();
+            assert!(error.contains("for the https URL"), "{error}");
+        }
+        let error = lay(with_ca(args(None, None, None)), "").unwrap_err();
+        assert!(error.contains("need a key"), "{error}");
+
+        let file = "jwks = \"https://idp.example/jwks\"\njwks_ca = \"of the file\"";
+        // The file's URL is replaced, and with it the authority.
+        let jwt = lay(args(Some("a"), None, None), file).unwrap().unwrap();
+        assert_eq!(jwt.ca, None);
+        #[cfg(feature = "jwks")]
+        for (args, ca) in [
+            (args(None, None, None), "of the file"),
+            (
+                args(None, None, Some("https://other.example/jwks")),
+                "of the file",
+            ),
+            (with_ca(args(None, None, None)), "ca"),
+        ] {
+            let jwt = lay(args, file).unwrap().unwrap();
+            assert_eq!(jwt.ca.as_deref(), Some(Path::new(ca)));
+        }
     }
 
     #[test]

@@ -41,6 +41,9 @@ impl JwksUrlError {
 pub(in crate::access) struct Source {
     url: Url,
     egress: Egress,
+    /// Certificates in PEM that are trusted besides those of the system.
+    #[cfg(feature = "tls")]
+    roots: Option<Vec<u8>>,
     /// Created at the first fetch, as it loads the system's certificates.
     client: OnceLock<Client>,
     /// The last set, with its `ETag`.
@@ -82,16 +85,38 @@ impl Source {
         Ok(Self {
             url,
             egress,
+            #[cfg(feature = "tls")]
+            roots: None,
             client: OnceLock::new(),
             previous: Mutex::default(),
         })
+    }
+
+    /// Returns the source of the same URL, with certificates that are trusted besides those of the system.
+    #[cfg(feature = "tls")]
+    pub(in crate::access) fn trusting(&self, roots: &[u8]) -> Result<Self, JwksUrlError> {
+        if self.url.scheme() != "https" {
+            return Err(JwksUrlError(format!(
+                "{self}: only https has a certificate to check, and this URL is http"
+            )));
+        }
+        let source = Self {
+            url: self.url.clone(),
+            egress: self.egress.clone(),
+            roots: Some(roots.to_vec()),
+            client: OnceLock::new(),
+            previous: Mutex::default(),
+        };
+        // A mistake in them is reported now, not by each fetch.
+        source.client().map_err(JwksUrlError)?;
+        Ok(source)
     }
 
     fn client(&self) -> Result<&Client, String> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let http = internals::http().map_err(|error| error.to_string())?;
+        let http = self.http().map_err(|error| with_causes(&error))?;
         // `guard` lets it follow no redirects: they are checked here.
         let client = self
             .egress
@@ -101,8 +126,16 @@ impl Source {
             .pool_max_idle_per_host(1)
             .user_agent(concat!("headwater/", env!("CARGO_PKG_VERSION")))
             .build();
-        let client = client.map_err(|error| error.without_url().to_string())?;
+        let client = client.map_err(|error| with_causes(&error.without_url()))?;
         Ok(self.client.get_or_init(|| client))
+    }
+
+    fn http(&self) -> Result<reqwest::ClientBuilder, headwater_client::Error> {
+        #[cfg(feature = "tls")]
+        if let Some(roots) = &self.roots {
+            return internals::http_trusting(roots);
+        }
+        internals::http()
     }
 
     /// Fetches the set. Returns it with the time for which it is fresh, if the response tells.
@@ -153,8 +186,10 @@ impl Source {
 
 /// Returns an error with its causes, without the URL.
 fn reason(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let first: &(dyn std::error::Error + 'static) = &error;
+    with_causes(&error.without_url())
+}
+
+fn with_causes(first: &(dyn std::error::Error + 'static)) -> String {
     let chain = std::iter::successors(Some(first), |error| error.source());
     let texts: Vec<_> = chain.map(ToString::to_string).collect();
     texts.join(": ")

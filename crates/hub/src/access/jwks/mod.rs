@@ -102,9 +102,9 @@ impl Follower {
         self.cache.lock().is_in_force(self.clock.now())
     }
 
-    /// Has the keys fetched for an unknown key id, if it is time, and waits for the result. Returns at
-    /// once if no fetch runs, and after [`JWKS_WAIT`] in any case.
-    pub(super) async fn look_again(&self) {
+    /// Has the keys fetched for an unknown key id, if it is time, and waits for the result, at most for
+    /// [`JWKS_WAIT`]. Returns `false`, at once, if no fetch runs or too many requests wait for it.
+    pub(super) async fn look_again(&self) -> bool {
         let mut results = self.results.subscribe();
         let is_fetching = {
             let mut cache = self.cache.lock();
@@ -115,10 +115,15 @@ impl Follower {
             }
             cache.is_fetching()
         };
-        // Beyond the limit, requests are refused without a wait.
-        if is_fetching && let Ok(_permit) = self.waiters.try_acquire() {
-            let _ = tokio::time::timeout(self.clock.real(JWKS_WAIT), results.changed()).await;
+        if !is_fetching {
+            return false;
         }
+        // Beyond the limit, requests are refused without a wait.
+        let Ok(_permit) = self.waiters.try_acquire() else {
+            return false;
+        };
+        let _ = tokio::time::timeout(self.clock.real(JWKS_WAIT), results.changed()).await;
+        true
     }
 
     /// Fetches the keys if it is time. Returns `false` if it isn't.

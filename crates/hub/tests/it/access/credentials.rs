@@ -7,95 +7,6 @@ use tower::ServiceExt as _;
 
 use super::*;
 
-/// Returns a request that takes an action, on the stream `in/a` if the action has one.
-fn attempt(hub: &Guarded, action: Action) -> TestRequest {
-    let stream = |method| hub.request(method, "/streams/in/a");
-    match action {
-        Action::Read => stream(Method::GET),
-        Action::Publish => stream(Method::POST).header(JSON.0, JSON.1).body("[1]"),
-        Action::Create => stream(Method::PUT).header(JSON.0, JSON.1),
-        // The last try on `in/a` is the only one that is allowed.
-        Action::Delete => stream(Method::DELETE),
-        Action::List => hub.request(Method::GET, "/streams"),
-        Action::Subscribe => hub.request(Method::GET, "/streams/__ds/subscriptions/none"),
-        Action::Relay => hub.request(Method::POST, "/relay"),
-        Action::Gather => hub.request(Method::POST, "/gather"),
-        _ => hub.request(Method::GET, "/"),
-    }
-}
-
-/// Returns `true` for an action whose request is about one stream.
-fn is_about_a_stream(action: Action) -> bool {
-    matches!(
-        action,
-        Action::Read | Action::Publish | Action::Create | Action::Delete
-    )
-}
-
-#[tokio::test]
-async fn each_action_needs_valid_credentials_that_grant_it() {
-    let now = SystemTime::now();
-    for action in Action::ALL {
-        let on = |pattern: &str| format!("{action}:{pattern}");
-        let mut keys = Vec::new();
-        let hub = Guarded::with("", |file| {
-            let past = now - Duration::from_secs(10);
-            for (name, expires) in [("good", None), ("revoked", None), ("expired", Some(past))] {
-                let key = file.create(name, grants(&on("in/**")), expires, now - HOUR);
-                keys.push(key.expect("the file can be written").token().to_owned());
-            }
-            file.revoke("revoked", now).expect("the key exists");
-        });
-        hub.create(&["in/a"]).await;
-        let [good, revoked, expired] = &*keys else {
-            panic!("three keys")
-        };
-        let right = token(&on("in/**"), HOUR);
-        let late = Claims::new(now - Duration::from_secs(2)).audience(AUDIENCE);
-        let late = mint(&SECRET, &late.grants(grants(&on("**"))));
-        let elsewhere = Claims::new(now + HOUR).audience("other");
-        let elsewhere = mint(&SECRET, &elsewhere.grants(grants(&on("**"))));
-        let forged = mint(&[8; 32], &claims(&on("**"), HOUR));
-        let (narrower, other) = (token(&on("in/b"), HOUR), token(&on("out/**"), HOUR));
-        let others = token(&all_but(action), HOUR);
-        let of_another_stream = match is_about_a_stream(action) {
-            true => "not_granted",
-            false => "",
-        };
-        for (name, token, expected) in [
-            ("revoked key", &**revoked, "token_revoked"),
-            ("expired key", expired, "token_expired"),
-            ("expired token", &late, "token_expired"),
-            ("wrong audience", &elsewhere, "token_wrong_audience"),
-            ("wrong key", &forged, "token_bad_signature"),
-            ("garbage", "garbage", "token_malformed"),
-            ("unknown key", "hwk_x_y", "token_malformed"),
-            ("narrower glob", &narrower, of_another_stream),
-            ("other glob", &other, of_another_stream),
-            ("other actions", &others, "not_granted"),
-            ("key", good, ""),
-            ("token", &right, ""),
-        ] {
-            let response = bearer(attempt(&hub, action), token).send().await;
-            let status = response.status().as_u16();
-            let challenge = header(&response, "www-authenticate");
-            let code = code(response).await;
-            let place = format!("{action} with {name}: {status} {code}");
-            match expected {
-                "" => assert!(!matches!(status, 401 | 403), "{place}"),
-                "not_granted" => {
-                    assert_eq!((status, &*code), (403, expected), "{place}");
-                    assert!(challenge.contains("insufficient_scope"), "{place}");
-                }
-                _ => {
-                    assert_eq!((status, &*code), (401, expected), "{place}");
-                    assert!(challenge.contains("error=\"invalid_token\""), "{place}");
-                }
-            }
-        }
-    }
-}
-
 #[tokio::test]
 async fn a_refusal_is_the_same_for_a_stream_that_does_not_exist() {
     let hub = Guarded::new();
@@ -243,7 +154,7 @@ async fn a_hub_under_another_path_decides_by_the_same_names() {
     assert_eq!(fork, "201");
 }
 
-async fn ticket(hub: &Guarded, token: &str) -> String {
+pub(super) async fn ticket(hub: &Guarded, token: &str) -> String {
     let post = bearer(hub.request(Method::POST, "/tickets"), token);
     let response = post.send().await;
     assert_eq!(response.status(), 200);

@@ -199,16 +199,114 @@ async fn a_reader_with_a_new_token_loses_and_repeats_nothing() {
         got
     };
     let write = async {
-        let mut count = 0;
-        while Instant::now() < expires + Duration::from_millis(300) {
-            hub.publish("a", &format!("[{count}]")).await;
-            count += 1;
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let count = count_until(&hub, expires).await;
         hub.publish("a", &format!("[{}]", u64::MAX)).await;
         count
     };
     let (got, count) = tokio::join!(read, write);
+    assert_eq!(got[..got.len() - 1], (0..count).collect::<Vec<_>>());
+}
+
+/// Appends numbers until the token has expired. Returns their count.
+async fn count_until(hub: &Guarded, expires: Instant) -> u64 {
+    let mut count = 0;
+    while Instant::now() < expires + Duration::from_millis(300) {
+        hub.publish("a", &format!("[{count}]")).await;
+        count += 1;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    count
+}
+
+/// Returns the number and the position in an object of `/events`.
+fn item(object: &str) -> (u64, String) {
+    let object: Value = serde_json::from_str(object).expect("it is an object");
+    let number = object["data"].as_u64().expect("it is a number");
+    (
+        number,
+        object["id"].as_str().expect("it is text").to_owned(),
+    )
+}
+
+#[tokio::test]
+async fn a_reader_of_many_streams_with_a_new_token_loses_and_repeats_nothing() {
+    let hub = Guarded::new();
+    let put = hub.as_one(Method::PUT, "/streams/a", "create:a");
+    put.header(JSON.0, JSON.1).send().await;
+    let (token, expires) = short("read:a");
+    let path = "/events?stream=a&offset=-1";
+    let read = async |accept: &str| {
+        let get = bearer(hub.request(Method::GET, path), &token);
+        whole(get.header("accept", accept).send().await).await
+    };
+    let (sse, lines, count) = tokio::join!(
+        read("text/event-stream"),
+        read("application/x-ndjson"),
+        count_until(&hub, expires)
+    );
+    assert!(sse.1 && lines.1, "they are cut");
+    let sse = sse
+        .0
+        .split("\n\n")
+        .filter(|event| !event.contains("headwater:"));
+    let sse = sse.flat_map(|event| event.lines().find_map(|line| line.strip_prefix("data: ")));
+    // A line that was cut off isn't one.
+    let (lines, _) = lines.0.rsplit_once('\n').expect("there is a line");
+    for begun in [
+        sse.map(item).collect::<Vec<_>>(),
+        lines
+            .lines()
+            .filter(|line| line.contains("\"data\""))
+            .map(item)
+            .collect(),
+    ] {
+        let (_, last) = begun.last().expect("it got some before its end");
+        let path = format!("/events?stream=a&live=false&offset={last}");
+        let rest = hub.as_one(Method::GET, &path, "read:a");
+        let rest = rest.header("accept", "application/x-ndjson").send().await;
+        let rest = rest.text().await;
+        let all = begun.into_iter().chain(rest.lines().map(item));
+        let all: Vec<_> = all.map(|(number, _)| number).collect();
+        assert_eq!(all, (0..count).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn a_long_poll_with_a_new_token_loses_and_repeats_nothing() {
+    let hub = Guarded::new();
+    let put = hub.as_one(Method::PUT, "/streams/a", "create:a");
+    put.header(JSON.0, JSON.1).send().await;
+    let (short, expires) = short("read:a");
+    let read = async {
+        let (mut got, mut offset, mut token) = (Vec::new(), "-1".to_owned(), short.clone());
+        let mut refused = 0;
+        while Instant::now() < expires + Duration::from_secs(1) {
+            let path = format!("/streams/a?live=long-poll&offset={offset}");
+            let response = bearer(hub.request(Method::GET, &path), &token).send().await;
+            match response.status().as_u16() {
+                200 => {
+                    offset = header(&response, "stream-next-offset").to_owned();
+                    got.extend(response.json::<Vec<u64>>().await);
+                }
+                status => {
+                    assert_eq!((status, &*token), (401, &*short));
+                    refused += 1;
+                    token = super::token("read:a", HOUR);
+                }
+            }
+            if got.last() == Some(&u64::MAX) {
+                break;
+            }
+        }
+        (got, refused)
+    };
+    let write = async {
+        let count = count_until(&hub, expires).await;
+        hub.publish("a", &format!("[{}]", u64::MAX)).await;
+        count
+    };
+    let ((got, refused), count) = tokio::join!(read, write);
+    assert_eq!(refused, 1);
     assert_eq!(got[..got.len() - 1], (0..count).collect::<Vec<_>>());
 }
 

@@ -36,14 +36,14 @@ const FAST: u32 = 50;
 
 /// A key of an issuer.
 #[derive(Clone)]
-struct IssuerKey {
+pub(super) struct IssuerKey {
     kid: String,
     pem: String,
-    jwk: Value,
+    pub(super) jwk: Value,
 }
 
 impl IssuerKey {
-    fn new(kid: &str) -> Self {
+    pub(super) fn new(kid: &str) -> Self {
         let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).expect("it is random");
         let pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).expect("it was made just now");
         let x = URL_SAFE_NO_PAD.encode(pair.public_key());
@@ -55,7 +55,7 @@ impl IssuerKey {
         }
     }
 
-    fn token(&self) -> String {
+    pub(super) fn token(&self) -> String {
         let key = SigningKey::from_pem(self.pem.as_bytes()).expect("it is a key");
         let claims = claims("read,create,publish:**", HOUR);
         key.kid(&self.kid).mint(&claims).expect("it can sign")
@@ -179,7 +179,7 @@ async fn answer(State(now): State<Arc<Mutex<Now>>>, headers: HeaderMap) -> Respo
     (head, [("content-type", "text/plain")], body).into_response()
 }
 
-fn auth() -> Auth {
+pub(super) fn auth() -> Auth {
     let jwt = JwtOptions::jwks(Jwks::default()).audience(AUDIENCE);
     Auth::new(Authenticator::new().jwt(JwtVerifier::new(jwt)))
 }
@@ -189,17 +189,17 @@ fn hub_at(url: &str, speed: u32) -> Server {
     Server::with(Options::new().auth(auth.anonymous(grants("read:public"))))
 }
 
-async fn read(hub: &Server, token: &str) -> TestResponse {
+pub(super) async fn read(hub: &Server, token: &str) -> TestResponse {
     bearer(hub.get("a"), token).send().await
 }
 
 /// Returns `true` if the token is accepted: the stream doesn't exist.
-async fn is_accepted(hub: &Server, token: &str) -> bool {
+pub(super) async fn is_accepted(hub: &Server, token: &str) -> bool {
     read(hub, token).await.status() == 404
 }
 
 /// Waits until something is so.
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+pub(super) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
     while !is_so().await {
         assert!(start.elapsed() < Duration::from_secs(10), "{what}");

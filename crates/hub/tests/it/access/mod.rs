@@ -6,8 +6,11 @@ mod expiry;
 mod hook;
 #[cfg(feature = "jwks")]
 mod jwks;
+#[cfg(all(feature = "jwks", feature = "tls"))]
+mod jwks_ca;
 mod shown;
 mod subscriptions;
+mod tries;
 
 use std::{
     sync::Arc,

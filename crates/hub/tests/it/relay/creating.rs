@@ -317,19 +317,3 @@ async fn unknown_relay_paths_are_reported() {
     let response = server().client.get("/relay/x/y").send().await;
     refused(response, 404, "NOT_FOUND").await;
 }
-
-#[tokio::test]
-async fn concurrent_relays_are_limited_before_the_upstream_is_called() {
-    let (upstream, _sender) = Upstream::streaming(SSE).await;
-    let mut limits = headwater_hub::Limits::default();
-    limits.ingest_jobs = 1;
-    let server = Server::with(options().limits(limits));
-    let path = server.relayed("", &upstream.url).await;
-    let response = server.relay("", "GET", &upstream.url).send().await;
-    refused(response, 429, "TOO_MANY_RELAYS").await;
-    assert_eq!(upstream.calls().len(), 1);
-    assert_eq!(
-        server.patch(&with(&path, "action=abort")).await.status(),
-        204
-    );
-}

@@ -6,6 +6,7 @@ mod ending;
 mod feeds;
 mod handler;
 mod joining;
+mod limits;
 mod reading;
 mod upstream;
 
