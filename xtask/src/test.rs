@@ -157,6 +157,7 @@ type Installed = Result<PathBuf, String>;
 struct Tools {
     python: Installed,
     node: Installed,
+    nats: Installed,
 }
 
 impl Tools {
@@ -164,6 +165,11 @@ impl Tools {
         let no_step = || Err("no step needs it".to_owned());
         // One after the other: both may install Debian's packages, which locks.
         Self {
+            // First, as the step `rust` uses it too. Its build takes longer than this.
+            nats: match plan.has(Step::Rust) || plan.has(Step::Conformance) {
+                true => tools::ensure_nats_server(),
+                false => no_step(),
+            },
             python: match plan.has(Step::E2e) {
                 true => tools::ensure_e2e(),
                 false => no_step(),
@@ -197,7 +203,10 @@ fn with_programs(plan: &Plan, tools: &Tools) -> Vec<Done> {
     let mut all = Vec::new();
     if plan.has(Step::Conformance) {
         // By itself: its tests have limits of time.
-        let work = |run: &Run| conformance(tools.node.as_deref()?, built.as_deref()?, run);
+        let work = |run: &Run| {
+            let (node, nats) = (tools.node.as_deref()?, tools.nats.as_deref()?);
+            conformance(node, built.as_deref()?, nats, run)
+        };
         all.push(one((Step::Conformance, Box::new(work))));
     }
     if !has_e2e {
@@ -330,9 +339,9 @@ fn e2e(python: &Installed, built: &Installed, others_end: impl FnOnce()) -> Resu
     most.and(alone)
 }
 
-/// Runs the protocol's own conformance suite against `headwater serve`, once for each engine. Fails
-/// unless every test passes.
-fn conformance(node: &Path, built: &Path, run: &Run) -> Result<(), String> {
+/// Runs the protocol's own conformance suite against `headwater serve`, once for each engine, and
+/// against two hubs on a cluster. Fails unless every test passes.
+fn conformance(node: &Path, built: &Path, nats: &Path, run: &Run) -> Result<(), String> {
     let hub = built.join("headwater");
     let suite = || {
         let mut node = command(node);
@@ -340,6 +349,9 @@ fn conformance(node: &Path, built: &Path, run: &Run) -> Result<(), String> {
         node
     };
     run(&mut suite())?;
+    for hubs in ["1", "2"] {
+        run(suite().arg("--nats").arg(nats).args(["--hubs", hubs]))?;
+    }
     let data = std::env::temp_dir().join(format!("headwater-conformance-{}", std::process::id()));
     let outcome = run(suite().arg("--data").arg(&data));
     fs::remove_dir_all(&data)

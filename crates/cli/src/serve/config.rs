@@ -1,12 +1,19 @@
 //! The settings of the hub, from the command line, the environment and a file.
 
-use std::{fs, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use headwater::{Hosts, TrustedProxies};
 use headwater_hub::{Cors, Options};
 use headwater_log::{DiskOptions, MemoryOptions};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+#[cfg(feature = "nats")]
+use super::cluster;
 #[cfg(feature = "tls")]
 use super::tls;
 #[cfg(any(feature = "gather", feature = "relay"))]
@@ -34,6 +41,8 @@ pub(super) struct Config {
     pub(super) exposure: String,
     #[cfg(feature = "tls")]
     pub(super) https: Option<tls::Https>,
+    #[cfg(feature = "nats")]
+    pub(super) cluster: Option<cluster::Cluster>,
     pub(super) disk: DiskOptions,
     pub(super) memory: MemoryOptions,
     pub(super) shutdown_deadline: Duration,
@@ -81,6 +90,8 @@ struct File {
     limits: Limits,
     rates: rates::File,
     auth: auth::File,
+    #[cfg(feature = "nats")]
+    nats: cluster::File,
     #[cfg(feature = "tls")]
     tls: tls::File,
     #[cfg(any(feature = "gather", feature = "relay"))]
@@ -156,12 +167,14 @@ impl Config {
         disk.durability = match durability {
             Durability::Fsync => headwater_log::Durability::Fsync,
             Durability::Os => headwater_log::Durability::Os,
+            // Only on a cluster, which is checked below.
+            Durability::Replicated | Durability::Memory => headwater_log::Durability::Fsync,
         };
         disk.accept_missing_end = file.accept_missing_end;
         disk.accept_damage = file.accept_damage;
         set(&mut disk.reserve_bytes, file.reserve_bytes);
         let mut memory = MemoryOptions::default();
-        memory.limits = log_limits;
+        memory.limits = log_limits.clone();
         set(&mut memory.max_bytes, file.memory_bytes);
 
         let origins = match args.cors.is_empty() {
@@ -247,6 +260,19 @@ impl Config {
         let listen = listen.unwrap_or_else(|| "127.0.0.1:8000".to_owned());
         let data = args.data.or(file.data);
         let data = data.unwrap_or_else(|| DEFAULT_DATA.into());
+        #[cfg(feature = "nats")]
+        let cluster = args.nats.lay(file.nats, &data, durability, &log_limits)?;
+        #[cfg(feature = "nats")]
+        let is_cluster = cluster.is_some();
+        #[cfg(not(feature = "nats"))]
+        let is_cluster = false;
+        if !is_cluster {
+            check_folder(&data, durability)?;
+        }
+        #[cfg(feature = "nats")]
+        if cluster.as_ref().is_some_and(|cluster| !cluster.is_owner) {
+            hub = hub.shared_log();
+        }
         let context = auth::Context {
             data: &data,
             root: &root,
@@ -279,6 +305,8 @@ impl Config {
             exposure,
             #[cfg(feature = "tls")]
             https,
+            #[cfg(feature = "nats")]
+            cluster,
             disk,
             memory,
             shutdown_deadline: time_or(file.shutdown_deadline, 10),
@@ -338,6 +366,23 @@ impl Limits {
         let most = self.body_bytes.unwrap_or(0);
         limits.append_bytes = limits.append_bytes.max(most);
         limits
+    }
+}
+
+/// Refuses what only a cluster offers.
+fn check_folder(data: &Path, durability: Durability) -> Result<(), Failure> {
+    let is_url = data.to_str().is_some_and(|text| text.contains("://"));
+    if is_url {
+        return Err(Failure::other(format!(
+            "{} is not a folder; a cluster is like nats://a:4222,b:4222, if this build has the feature `nats`",
+            data.display()
+        )));
+    }
+    match durability {
+        Durability::Fsync | Durability::Os => Ok(()),
+        Durability::Replicated | Durability::Memory => Err(Failure::other(
+            "the durabilities `replicated` and `memory` are for a cluster; for a folder there are fsync and os",
+        )),
     }
 }
 

@@ -1,6 +1,8 @@
 //! `headwater serve`: the hub.
 
 mod auth;
+#[cfg(feature = "nats")]
+mod cluster;
 mod config;
 mod exposure;
 mod logging;
@@ -44,9 +46,11 @@ pub(crate) struct Serve {
     #[arg(short, long, value_name = "ADDRESS", env = "HEADWATER_LISTEN")]
     listen: Option<String>,
 
-    /// The folder that contains the streams, or `memory` [default: ./headwater-data]
+    /// The folder that contains the streams, `memory`, or `nats://HOST,HOST,HOST` [default:
+    /// ./headwater-data]
     ///
-    /// It is created if it doesn't exist. In memory, streams end with the process.
+    /// The folder is created if it doesn't exist. In memory, streams end with the process. On a
+    /// cluster of NATS servers with JetStream, several hubs can share them.
     #[arg(short, long, value_name = "FOLDER", env = "HEADWATER_DATA")]
     data: Option<PathBuf>,
 
@@ -113,6 +117,10 @@ pub(crate) struct Serve {
     #[command(flatten)]
     tls: tls::HttpsArgs,
 
+    #[cfg(feature = "nats")]
+    #[command(flatten)]
+    nats: cluster::ClusterArgs,
+
     #[cfg(any(feature = "gather", feature = "relay"))]
     #[command(flatten)]
     upstream: upstream::Args,
@@ -160,6 +168,11 @@ enum Durability {
     Fsync,
     /// When the operating system has it: it survives a crash of the process, not of the machine
     Os,
+    /// On a cluster: when three servers have it, which may not have synced it. It survives the loss
+    /// of one machine, not of several at once
+    Replicated,
+    /// On a cluster: when its servers have it, however many they are and whatever they sync
+    Memory,
 }
 
 /// Shown by `-h`.
@@ -215,11 +228,11 @@ pub(crate) fn run(args: Serve) -> Result<(), Failure> {
         Some(https) => Some(https.load()?),
         None => None,
     };
-    let (log, place) = open(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::other(format!("can't start: {error}")))?;
+    let (log, place) = runtime.block_on(open(&config))?;
     let configure = |server: headwater::Serve| {
         #[cfg(feature = "tls")]
         if let (Some(https), Some(tls)) = (&config.https, tls) {
@@ -270,7 +283,11 @@ async fn serve(
 }
 
 /// Opens the log. Returns it with a description of its location.
-fn open(config: &Config) -> Result<(Arc<dyn Log>, String), Failure> {
+async fn open(config: &Config) -> Result<(Arc<dyn Log>, String), Failure> {
+    #[cfg(feature = "nats")]
+    if let Some(cluster) = &config.cluster {
+        return open_on_cluster(cluster).await;
+    }
     if config.data == Path::new(MEMORY) {
         let log = MemoryLog::new(config.memory.clone());
         return Ok((Arc::new(log), "in memory, until this ends".to_owned()));
@@ -306,6 +323,28 @@ fn open(config: &Config) -> Result<(Arc<dyn Log>, String), Failure> {
         headwater_log::Durability::Os => "acknowledged once handed to the operating system",
     };
     Ok((Arc::new(log), format!("in {folder}, {when}")))
+}
+
+/// Opens the log on a cluster. Returns it with a description of its location.
+#[cfg(feature = "nats")]
+async fn open_on_cluster(cluster: &cluster::Cluster) -> Result<(Arc<dyn Log>, String), Failure> {
+    use headwater_nats::{Durability, NatsLog};
+    let options = cluster.options.clone();
+    let when = match options.durability {
+        Durability::Synced => "acknowledged after most of three servers or more have synced it",
+        Durability::Replicated => "acknowledged once most of three servers or more have it",
+        Durability::Memory => "acknowledged as the servers' settings say",
+    };
+    let log = NatsLog::open(options).await.map_err(|error| {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        Failure::other(text)
+    })?;
+    Ok((Arc::new(log), format!("on NATS JetStream, {when}")))
 }
 
 /// Describes why the log in a folder can't be opened, and the remedy.

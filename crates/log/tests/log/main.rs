@@ -17,6 +17,7 @@ mod kill;
 mod limits;
 mod model;
 mod opening;
+mod ops;
 mod permissions;
 mod producers;
 mod sorting;
