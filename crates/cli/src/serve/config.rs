@@ -12,13 +12,11 @@ use headwater_hub::{Cors, Options};
 use headwater_log::{DiskOptions, MemoryOptions};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-#[cfg(feature = "nats")]
-use super::cluster;
 #[cfg(feature = "tls")]
 use super::tls;
 #[cfg(any(feature = "gather", feature = "relay"))]
 use super::upstream;
-use super::{DEFAULT_DATA, Durability, Serve, auth, exposure, rates};
+use super::{DEFAULT_DATA, Durability, Serve, auth, cluster, exposure, rates};
 use crate::{args::duration, exit::Failure, streams_root};
 
 /// The default filter of the log: events of the hub, and refused requests.
@@ -90,7 +88,6 @@ struct File {
     limits: Limits,
     rates: rates::File,
     auth: auth::File,
-    #[cfg(feature = "nats")]
     nats: cluster::File,
     #[cfg(feature = "tls")]
     tls: tls::File,
@@ -265,9 +262,12 @@ impl Config {
         #[cfg(feature = "nats")]
         let is_cluster = cluster.is_some();
         #[cfg(not(feature = "nats"))]
-        let is_cluster = false;
+        let is_cluster = {
+            cluster::refuse(&data, &args.nats, &file.nats)?;
+            false
+        };
         if !is_cluster {
-            check_folder(&data, durability)?;
+            cluster::check_folder(&data, durability)?;
         }
         #[cfg(feature = "nats")]
         if cluster.as_ref().is_some_and(|cluster| !cluster.is_owner) {
@@ -366,23 +366,6 @@ impl Limits {
         let most = self.body_bytes.unwrap_or(0);
         limits.append_bytes = limits.append_bytes.max(most);
         limits
-    }
-}
-
-/// Refuses what only a cluster offers.
-fn check_folder(data: &Path, durability: Durability) -> Result<(), Failure> {
-    let is_url = data.to_str().is_some_and(|text| text.contains("://"));
-    if is_url {
-        return Err(Failure::other(format!(
-            "{} is not a folder; a cluster is like nats://a:4222,b:4222, if this build has the feature `nats`",
-            data.display()
-        )));
-    }
-    match durability {
-        Durability::Fsync | Durability::Os => Ok(()),
-        Durability::Replicated | Durability::Memory => Err(Failure::other(
-            "the durabilities `replicated` and `memory` are for a cluster; for a folder there are fsync and os",
-        )),
     }
 }
 

@@ -1,7 +1,6 @@
 //! `headwater serve`: the hub.
 
 mod auth;
-#[cfg(feature = "nats")]
 mod cluster;
 mod config;
 mod exposure;
@@ -117,7 +116,6 @@ pub(crate) struct Serve {
     #[command(flatten)]
     tls: tls::HttpsArgs,
 
-    #[cfg(feature = "nats")]
     #[command(flatten)]
     nats: cluster::ClusterArgs,
 
@@ -286,7 +284,7 @@ async fn serve(
 async fn open(config: &Config) -> Result<(Arc<dyn Log>, String), Failure> {
     #[cfg(feature = "nats")]
     if let Some(cluster) = &config.cluster {
-        return open_on_cluster(cluster).await;
+        return cluster.open().await;
     }
     if config.data == Path::new(MEMORY) {
         let log = MemoryLog::new(config.memory.clone());
@@ -323,28 +321,6 @@ async fn open(config: &Config) -> Result<(Arc<dyn Log>, String), Failure> {
         headwater_log::Durability::Os => "acknowledged once handed to the operating system",
     };
     Ok((Arc::new(log), format!("in {folder}, {when}")))
-}
-
-/// Opens the log on a cluster. Returns it with a description of its location.
-#[cfg(feature = "nats")]
-async fn open_on_cluster(cluster: &cluster::Cluster) -> Result<(Arc<dyn Log>, String), Failure> {
-    use headwater_nats::{Durability, NatsLog};
-    let options = cluster.options.clone();
-    let when = match options.durability {
-        Durability::Synced => "acknowledged after most of three servers or more have synced it",
-        Durability::Replicated => "acknowledged once most of three servers or more have it",
-        Durability::Memory => "acknowledged as the servers' settings say",
-    };
-    let log = NatsLog::open(options).await.map_err(|error| {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        Failure::other(text)
-    })?;
-    Ok((Arc::new(log), format!("on NATS JetStream, {when}")))
 }
 
 /// Describes why the log in a folder can't be opened, and the remedy.

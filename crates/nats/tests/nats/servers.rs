@@ -1,9 +1,11 @@
 //! Servers for the tests.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,17 +15,27 @@ const START: Duration = Duration::from_secs(60);
 
 /// Returns the program, or `None` after printing that there is none.
 pub(crate) fn program() -> Option<PathBuf> {
-    let named = std::env::var_os("HEADWATER_NATS_SERVER").map(PathBuf::from);
+    if let Some(named) = std::env::var_os("HEADWATER_NATS_SERVER").map(PathBuf::from) {
+        assert!(named.is_file(), "HEADWATER_NATS_SERVER: no file {named:?}");
+        return Some(named);
+    }
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin/nats-server");
     let path = std::env::var_os("PATH").unwrap_or_default();
     let in_path = std::env::split_paths(&path).map(|folder| folder.join("nats-server"));
-    let found = named
+    let found = [workspace]
         .into_iter()
-        .chain([workspace])
         .chain(in_path)
         .find(|file| file.is_file());
     if found.is_none() {
-        println!("skipped: there is no nats-server, see HEADWATER_NATS_SERVER");
+        static REPORTED: Once = Once::new();
+        // Not by `eprintln!`: its output isn't shown for tests that pass.
+        REPORTED.call_once(|| {
+            let _ = writeln!(
+                std::io::stderr(),
+                "the tests that need a NATS server are skipped: there is no nats-server in .venv/bin or PATH, \
+                 and HEADWATER_NATS_SERVER doesn't name one"
+            );
+        });
     }
     found
 }
