@@ -1,11 +1,6 @@
 //! The settings of the hub, from the command line, the environment and a file.
 
-use std::{
-    fs,
-    num::NonZeroUsize,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use headwater::{Hosts, TrustedProxies};
 use headwater_hub::{Cors, Options};
