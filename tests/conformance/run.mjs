@@ -1,11 +1,13 @@
-// Runs the conformance suite: `node run.mjs PROGRAM [--data FOLDER] [argument for vitest]…`.
+// Runs the conformance suite: `node run.mjs PROGRAM [--data FOLDER | --nats SERVER [--hubs N]] [argument for vitest]…`.
 //
-// PROGRAM is `headwater`, `cargo build -p headwater-cli`. `headwater serve` starts on a free port, with its log in memory or
-// in FOLDER and its streams under /v1/stream, and stops after the suite. The exit status is the suite's; a skipped or
-// missing test counts as a failure.
+// PROGRAM is `headwater`, `cargo build -p headwater-cli`. `headwater serve` starts on a free port, with its streams under
+// /v1/stream, and stops after the suite. Its log is in memory, in FOLDER, or on a server that is started from the program
+// SERVER, `nats-server`. With `--hubs N`, N of them share the log, and a proxy sends each request to the next one; only the
+// first runs subscriptions. The exit status is the suite's; a skipped or missing test counts as a failure.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, request as forward } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -16,41 +18,91 @@ const SUITE_MS = 600_000;
 const TESTS = 338;
 // The suite has webhooks on its own machine, and waits 2 s for a long-poll.
 const SETTINGS = 'loopback_webhooks = true\nlong_poll = "2s"\nshutdown_deadline = "2s"\n';
+// One server, which syncs nothing.
+const ON_SERVER = ["--durability", "memory", "--nats-replicas", "1"];
 
 const [program, ...rest] = process.argv.slice(2);
 if (!program) {
-  console.error("usage: node run.mjs PROGRAM [--data FOLDER] [argument for vitest]…");
+  console.error("usage: node run.mjs PROGRAM [--data FOLDER | --nats SERVER [--hubs N]] [argument for vitest]…");
   process.exit(2);
 }
-const data = rest[0] === "--data" ? rest.splice(0, 2)[1] : "memory";
+const option = (name) => (rest[0] === name ? rest.splice(0, 2)[1] : undefined);
 const folder = mkdtempSync(join(tmpdir(), "headwater-conformance-"));
 const config = join(folder, "headwater.toml");
 writeFileSync(config, SETTINGS);
-
-// The suite asks as a page of https://example.com what it may send.
-const options = ["--listen", "127.0.0.1:0", "--root", "/v1/stream", "--cors", "any", "--data", data, "--config", config];
-// Refused requests are a part of the suite.
-options.push("--log", "warn,headwater::access=off");
-const hub = spawn(program, ["serve", ...options], { stdio: ["ignore", "pipe", "inherit"] });
-const stop = () => hub.kill("SIGTERM");
+const running = [];
 process.on("exit", () => {
-  stop();
-  rmSync(folder, { recursive: true });
+  for (const child of running) child.kill("SIGTERM");
+  rmSync(folder, { recursive: true, maxRetries: 10 });
 });
 
-const url = await new Promise((resolve, reject) => {
-  const late = setTimeout(() => reject(new Error("the hub did not start in time")), START_MS);
-  hub.once("error", reject);
-  hub.once("exit", (code) => reject(new Error(`the hub ended with ${code}`)));
-  createInterface({ input: hub.stdout }).on("line", (line) => {
-    const address = / listens on (http:\S+)/.exec(line)?.[1];
-    if (address) {
-      clearTimeout(late);
-      resolve(address.replace(/\/$/, ""));
-    }
+// Starts a program. Returns what the pattern finds in its output.
+function start(command, options, output, pattern) {
+  const child = spawn(command, options, { stdio: ["ignore", "pipe", output === "stderr" ? "pipe" : "inherit"] });
+  running.push(child);
+  return new Promise((resolve, reject) => {
+    const late = setTimeout(() => reject(new Error(`${command} did not start in time`)), START_MS);
+    child.once("error", reject);
+    child.once("exit", (code) => reject(new Error(`${command} ended with ${code}`)));
+    createInterface({ input: child[output] }).on("line", (line) => {
+      const found = pattern.exec(line)?.[1];
+      if (found) {
+        clearTimeout(late);
+        resolve(found);
+      }
+    });
   });
-});
+}
 
+// Starts a hub. Returns its URL.
+async function hub(...more) {
+  // The suite asks as a page of https://example.com what it may send.
+  const options = ["--listen", "127.0.0.1:0", "--root", "/v1/stream", "--cors", "any", "--config", config];
+  // Refused requests are a part of the suite.
+  options.push("--log", "warn,headwater::access=off");
+  const url = await start(program, ["serve", ...options, ...more], "stdout", / listens on (http:\S+)/);
+  return url.replace(/\/$/, "");
+}
+
+// Starts a server for the log. Returns its URL.
+async function server(command) {
+  const options = ["--addr", "127.0.0.1", "--port", "-1", "--jetstream", "--store_dir", join(folder, "jetstream")];
+  return `nats://${await start(command, options, "stderr", /Listening for client connections on (\S+)/)}`;
+}
+
+// Starts a proxy that sends each request to the next hub, and those of subscriptions to the first. Returns its URL.
+function roundRobin(urls) {
+  let next = 0;
+  const proxy = createServer((request, response) => {
+    const url = request.url.startsWith("/v1/stream/__ds/") ? urls[0] : urls[next++ % urls.length];
+    const { method, headers } = request;
+    const call = forward(new URL(request.url, url), { method, headers, agent: false }, (answer) => {
+      response.writeHead(answer.statusCode, answer.statusMessage, answer.rawHeaders);
+      answer.pipe(response);
+      answer.on("error", () => response.destroy());
+    });
+    call.on("error", () => response.destroy());
+    response.on("close", () => call.destroy());
+    request.pipe(call);
+  });
+  process.on("exit", () => proxy.close());
+  return new Promise((resolve) => {
+    proxy.listen(0, "127.0.0.1", () => resolve(`http://127.0.0.1:${proxy.address().port}`));
+  });
+}
+
+// Starts the hubs. Returns the URL of what they serve.
+async function hubs() {
+  const program = option("--nats");
+  if (!program) return hub("--data", option("--data") ?? "memory");
+  const count = Number(option("--hubs") ?? 1);
+  const data = ["--data", await server(program), ...ON_SERVER];
+  const urls = [await hub(...data, "--nats-owner")];
+  while (urls.length < count) urls.push(await hub(...data));
+  return count > 1 ? roundRobin(urls) : urls[0];
+}
+
+const url = await hubs();
 const results = join(folder, "results.json");
 const suite = spawn(
   process.execPath,

@@ -34,7 +34,8 @@ cargo xtask test [--only rust|doc|fuzz|e2e|conformance]... [--fuzz-seconds N]
          mid-stream, and held to their documents by validators, a client generator and
          schemathesis (pytest)
   conformance
-         the Durable Streams protocol's own suite against the hub, over each engine
+         the Durable Streams protocol's own suite against the hub, over each engine, and against two
+         hubs on a cluster
   Beside e2e, fuzz and conformance run in the background; their output follows.
 
 cargo xtask fuzz [--seconds N] [TARGET]...

@@ -4,6 +4,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+/// Arguments of every build of the workspace: the features of the binary to ship. All steps have the
+/// same ones, so that nothing is built twice.
+pub(crate) const FEATURES: [&str; 2] = ["--features", "headwater-cli/nats"];
+
 /// Returns the root of the repository.
 pub(crate) fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -1,11 +1,12 @@
 //! `cargo xtask test`: all tests, step by step. Steps that leave the processors idle run together.
 
-use crate::shell::{command, root, run, run_to_file};
+use crate::shell::{FEATURES, command, root, run, run_to_file};
 use crate::tools;
 use std::fs;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
@@ -114,21 +115,21 @@ impl Done {
 /// Runs the steps that `args` name, or all of them. After a failed step the next ones still run.
 pub(crate) fn run_all(args: &[String]) -> Result<(), String> {
     let plan = Plan::parse(args)?;
+    let nats = OnceLock::new();
     let all = thread::scope(|scope| {
         // Downloads leave the processors to the first build.
-        let tools = scope.spawn(|| Tools::install(&plan));
+        let tools = scope.spawn(|| Tools::install(&plan, &nats));
         let mut all: Vec<Done> = Vec::new();
-        for (step, work) in [
-            (Step::Rust, rust as fn() -> Result<(), String>),
-            (Step::Doc, doc),
-        ] {
+        let mut step = |step: Step, work: &dyn Fn() -> Result<(), String>| {
             if plan.has(step) {
                 println!("\n==> {}", step.name());
                 all.push(Done::of(step, work).report());
             }
-        }
+        };
+        step(Step::Rust, &|| rust(&nats));
+        step(Step::Doc, &doc);
         let tools = tools.join().unwrap_or_else(|panic| resume_unwind(panic));
-        all.extend(with_programs(&plan, &tools));
+        all.extend(with_programs(&plan, &tools, nats.wait()));
         all
     });
 
@@ -160,9 +161,16 @@ struct Tools {
 }
 
 impl Tools {
-    fn install(plan: &Plan) -> Self {
+    /// Installs what the steps need. `nats` is the NATS server, and the first, as the step `rust` waits for it.
+    fn install(plan: &Plan, nats: &OnceLock<Installed>) -> Self {
         let no_step = || Err("no step needs it".to_owned());
-        // One after the other: both may install Debian's packages, which locks.
+        // One after the other: all may install Debian's packages, which locks.
+        nats.get_or_init(
+            || match plan.has(Step::Rust) || plan.has(Step::Conformance) {
+                true => tools::ensure_nats_server(),
+                false => no_step(),
+            },
+        );
         Self {
             python: match plan.has(Step::E2e) {
                 true => tools::ensure_e2e(),
@@ -178,7 +186,7 @@ impl Tools {
 
 /// Runs the steps that start programs, and the fuzz targets. These run beside the end-to-end tests, most of
 /// which wait, and their output is shown afterwards.
-fn with_programs(plan: &Plan, tools: &Tools) -> Vec<Done> {
+fn with_programs(plan: &Plan, tools: &Tools, nats: &Installed) -> Vec<Done> {
     let has_e2e = plan.has(Step::E2e);
     let built = match has_e2e || plan.has(Step::Conformance) {
         true => built(),
@@ -197,7 +205,10 @@ fn with_programs(plan: &Plan, tools: &Tools) -> Vec<Done> {
     let mut all = Vec::new();
     if plan.has(Step::Conformance) {
         // By itself: its tests have limits of time.
-        let work = |run: &Run| conformance(tools.node.as_deref()?, built.as_deref()?, run);
+        let work = |run: &Run| {
+            let node = tools.node.as_deref()?;
+            conformance(node, built.as_deref()?, nats.as_deref()?, run)
+        };
         all.push(one((Step::Conformance, Box::new(work))));
     }
     if !has_e2e {
@@ -262,29 +273,41 @@ type Work<'a> = Box<dyn FnOnce(&Run) -> Result<(), String> + Send + 'a>;
 type Run = dyn Fn(&mut Command) -> Result<(), String>;
 
 /// All tests but the fuzz targets, which are a step of their own.
-fn rust() -> Result<(), String> {
-    if tools::ensure_nextest() {
+fn rust(nats: &OnceLock<Installed>) -> Result<(), String> {
+    let has_nextest = tools::ensure_nextest();
+    let tests = || {
+        let mut tests = command("cargo");
+        if has_nextest {
+            tests.args(["nextest", "run", "--workspace"]).args(FEATURES);
+        } else {
+            tests.args(["test", "--workspace"]).args(FEATURES);
+            tests.args(["--lib", "--bins", "--tests", "--examples"]);
+        }
+        tests
+    };
+    run(tests().arg("--no-run"))?;
+    let mut tests = tests();
+    if has_nextest {
         // Nearly half of the time of these tests is spent waiting.
         let processors = thread::available_parallelism().map_or(1, usize::from);
         let threads = processors + processors.div_ceil(2);
-        run(command("cargo")
-            .args(["nextest", "run", "--workspace"])
-            .args(["--test-threads", &threads.to_string()])
-            .args(["-E", "not package(headwater-fuzz)"]))
-    } else {
-        run(command("cargo").args([
-            "test",
-            "--workspace",
-            "--lib",
-            "--bins",
-            "--tests",
-            "--examples",
-        ]))
+        tests.args(["--test-threads", &threads.to_string()]);
+        tests.args(["-E", "not package(headwater-fuzz)"]);
     }
+    match nats.wait() {
+        Ok(server) => tests.env("HEADWATER_NATS_SERVER", server),
+        Err(reason) => {
+            eprintln!("xtask: the tests that need a NATS server are skipped: {reason}");
+            &mut tests
+        }
+    };
+    run(&mut tests)
 }
 
 fn doc() -> Result<(), String> {
-    run(command("cargo").args(["test", "--workspace", "--doc"]))
+    run(command("cargo")
+        .args(["test", "--workspace", "--doc"])
+        .args(FEATURES))
 }
 
 /// The bodies of the fuzz targets, in the build of the step `rust`. They need only processor time, so they leave it to
@@ -293,10 +316,11 @@ fn fuzz(seconds: u32, run: &Run) -> Result<(), String> {
     let mut nice = command("nice");
     nice.args(["-n", "19", "cargo"]);
     if tools::ensure_nextest() {
-        nice.args(["nextest", "run", "--workspace"]);
+        nice.args(["nextest", "run", "--workspace"]).args(FEATURES);
         nice.args(["-E", "package(headwater-fuzz)"]);
     } else {
         nice.args(["test", "--workspace", "--test", "targets"]);
+        nice.args(FEATURES);
     }
     run(nice.env("HEADWATER_FUZZ_SECONDS", seconds.to_string()))
 }
@@ -330,9 +354,9 @@ fn e2e(python: &Installed, built: &Installed, others_end: impl FnOnce()) -> Resu
     most.and(alone)
 }
 
-/// Runs the protocol's own conformance suite against `headwater serve`, once for each engine. Fails
-/// unless every test passes.
-fn conformance(node: &Path, built: &Path, run: &Run) -> Result<(), String> {
+/// Runs the protocol's own conformance suite against `headwater serve`, once for each engine, and
+/// against two hubs on a cluster. Fails unless every test passes.
+fn conformance(node: &Path, built: &Path, nats: &Path, run: &Run) -> Result<(), String> {
     let hub = built.join("headwater");
     let suite = || {
         let mut node = command(node);
@@ -340,6 +364,9 @@ fn conformance(node: &Path, built: &Path, run: &Run) -> Result<(), String> {
         node
     };
     run(&mut suite())?;
+    for hubs in ["1", "2"] {
+        run(suite().arg("--nats").arg(nats).args(["--hubs", hubs]))?;
+    }
     let data = std::env::temp_dir().join(format!("headwater-conformance-{}", std::process::id()));
     let outcome = run(suite().arg("--data").arg(&data));
     fs::remove_dir_all(&data)
@@ -351,7 +378,9 @@ fn conformance(node: &Path, built: &Path, run: &Run) -> Result<(), String> {
 fn built() -> Result<PathBuf, String> {
     // The whole workspace, as in the step `rust`, so that the features are the same and nothing is
     // built twice.
-    run(command("cargo").args(["build", "--quiet", "--workspace", "--bins", "--examples"]))?;
+    run(command("cargo")
+        .args(["build", "--quiet", "--workspace", "--bins", "--examples"])
+        .args(FEATURES))?;
     let target = root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or("target".into()));
     Ok(target.join("debug"))
 }

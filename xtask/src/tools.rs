@@ -20,6 +20,9 @@ const DEBIAN: &[(&str, &[&str])] = &[
 /// Programs that install the packages of the conformance suite.
 const DEBIAN_NODE: &[(&str, &[&str])] = &[("node", &["nodejs"]), ("npm", &["npm"])];
 
+/// Programs that install the packages of Python.
+const DEBIAN_PYTHON: &[(&str, &[&str])] = &[("python3", &["python3", "python3-venv"])];
+
 /// The compiler that builds the fuzzer's runtime.
 const DEBIAN_FUZZ: &[(&str, &[&str])] = &[("c++", &["g++"])];
 
@@ -50,6 +53,17 @@ pub(crate) fn ensure_conformance() -> Result<PathBuf, String> {
     Ok(root().join(format!(
         "{FOLDER}/node_modules/node-linux-{machine}/bin/node"
     )))
+}
+
+/// Installs the server of the tests of the log on a cluster, unless `HEADWATER_NATS_SERVER` names one.
+/// Returns its path. It is one of the packages of Python, and those tests look for it there.
+pub(crate) fn ensure_nats_server() -> Result<PathBuf, String> {
+    if let Some(named) = std::env::var_os("HEADWATER_NATS_SERVER") {
+        return Ok(named.into());
+    }
+    ensure_debian(DEBIAN_PYTHON)?;
+    let python = ensure_venv()?;
+    Ok(python.with_file_name("nats-server"))
 }
 
 /// Installs cargo-fuzz and the compiler that it needs.

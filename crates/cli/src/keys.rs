@@ -100,7 +100,8 @@ struct Revoke {
 
 /// Returns the path of the key file in a data folder, or `None` if the data are in memory.
 pub(crate) fn file_in(data: &Path) -> Option<PathBuf> {
-    (data != Path::new(MEMORY)).then(|| data.join(FILE_NAME))
+    let is_folder = data != Path::new(MEMORY) && !data.to_string_lossy().contains("://");
+    is_folder.then(|| data.join(FILE_NAME))
 }
 
 pub(crate) fn run(args: Keys) -> Result<(), Failure> {

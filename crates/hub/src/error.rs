@@ -103,6 +103,13 @@ impl OperationOutput for Failure {
     }
 }
 
+/// Returns the problem for a part that belongs to one hub, if other hubs use the log too.
+pub(crate) fn shared_log(what: &str) -> Problem {
+    Problem::new(StatusCode::NOT_IMPLEMENTED).detail(format!(
+        "{what} belong to one of the hubs that share this log, and this hub is another one"
+    ))
+}
+
 /// Returns the problem for an error of the log.
 pub(crate) fn problem(error: Error) -> Problem {
     if error.is_damaged() {
@@ -142,7 +149,7 @@ pub(crate) fn problem(error: Error) -> Problem {
 fn status(error: &Error) -> Option<StatusCode> {
     /// A predicate of errors.
     type Is = fn(&Error) -> bool;
-    let table: [(Is, StatusCode); 12] = [
+    let table: [(Is, StatusCode); 13] = [
         (Error::is_not_found, StatusCode::NOT_FOUND),
         (Error::is_gone, StatusCode::GONE),
         (Error::is_trimmed, StatusCode::GONE),
@@ -159,6 +166,7 @@ fn status(error: &Error) -> Option<StatusCode> {
         (Error::is_too_many_producers, StatusCode::CONFLICT),
         (Error::is_storage_full, StatusCode::INSUFFICIENT_STORAGE),
         (Error::is_closed, StatusCode::SERVICE_UNAVAILABLE),
+        (Error::is_unavailable, StatusCode::SERVICE_UNAVAILABLE),
     ];
     table
         .into_iter()
@@ -243,4 +251,17 @@ pub(crate) fn published_headers(published: &Published) -> [(HeaderName, HeaderVa
 pub(crate) fn offset_value(offset: Mark) -> HeaderValue {
     // The text consists of digits and letters.
     HeaderValue::try_from(offset.to_string()).unwrap_or(HeaderValue::from_static("-1"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_repeated_is_503_and_what_may_have_happened_is_not() {
+        let status = |error| problem(error).status();
+        assert_eq!(status(Error::unavailable("no leader")), 503);
+        assert_eq!(status(Error::unknown("no answer")), 500);
+        assert_eq!(status(Error::storage("the disk failed")), 500);
+    }
 }

@@ -176,6 +176,9 @@ impl Hub {
             bounds: subscriptions::Bounds::of(&options.limits),
         };
         let ingest_jobs = ingest::IngestJobs::new(Arc::clone(&log), options.limits.ingest_jobs);
+        if options.shared_log {
+            ingest_jobs.refuse();
+        }
         let reader_permits =
             permits::Permits::new(options.limits.subscribers, "too_many_readers", |limit| {
                 format!("the limit of {limit} live readers is reached")
@@ -292,7 +295,10 @@ impl Hub {
         };
         #[cfg(any(feature = "gather", feature = "relay"))]
         let app = add_upstream_routes(app, core.options.upstream.secret.is_some(), &guards);
-        let subscriptions = core.subscriptions.routes(&guards);
+        let subscriptions = match core.options.shared_log {
+            true => subscriptions::refused(),
+            false => core.subscriptions.routes(&guards),
+        };
         let app = match core.options.root.as_str() {
             "/" => app.merge(subscriptions),
             root => app.nest(root, subscriptions),

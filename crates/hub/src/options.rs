@@ -39,6 +39,7 @@ pub struct Options {
     pub(crate) cors: Cors,
     pub(crate) private: bool,
     pub(crate) loopback_webhooks: bool,
+    pub(crate) shared_log: bool,
     pub(crate) auth: Option<Auth>,
     pub(crate) hook: Option<Hook>,
     #[cfg(any(feature = "gather", feature = "relay"))]
@@ -87,6 +88,7 @@ impl Default for Options {
             cors: Cors::default(),
             private: false,
             loopback_webhooks: false,
+            shared_log: false,
             auth: None,
             hook: None,
             #[cfg(any(feature = "gather", feature = "relay"))]
@@ -130,6 +132,18 @@ impl Options {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Declares that another hub on the log runs what belongs to one of them: subscriptions, relays
+    /// and durable handlers. This one refuses them with 501. Default: this hub runs them, and no
+    /// other one may.
+    ///
+    /// Streams, live readers and `/events` work from every hub. A ticket is known to the hub that
+    /// issued it.
+    #[must_use]
+    pub fn shared_log(mut self) -> Self {
+        self.shared_log = true;
         self
     }
 

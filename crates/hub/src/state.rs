@@ -69,8 +69,10 @@ impl HubState {
             if let Some(access) = &self.access {
                 access.start();
             }
-            self.ingest_jobs.recover();
-            self.subscriptions.start();
+            if !self.options.shared_log {
+                self.ingest_jobs.recover();
+                self.subscriptions.start();
+            }
         }
         is_first
     }

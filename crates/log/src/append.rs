@@ -68,7 +68,12 @@ impl Append {
         self
     }
 
-    pub(crate) fn check(&self, limits: &Limits) -> Result<(), Error> {
+    /// Checks the append by itself, without a stream. For implementations of an engine.
+    ///
+    /// # Errors
+    ///
+    /// [Invalid](Error::is_invalid), and limits.
+    pub fn check(&self, limits: &Limits) -> Result<(), Error> {
         if self.messages.is_empty() && !self.close {
             return Err(Kind::Invalid("an append needs a message, or closes the stream").into());
         }
@@ -100,7 +105,9 @@ impl Append {
         check_messages(&self.messages, limits)
     }
 
-    pub(crate) fn bytes(&self) -> usize {
+    /// Returns the number of bytes of the messages.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
         self.messages.iter().map(Bytes::len).sum()
     }
 }

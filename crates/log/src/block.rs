@@ -23,7 +23,9 @@ pub struct Block {
 }
 
 impl Block {
-    pub(crate) fn message(first: Offset, time: Timestamp, data: Bytes) -> Self {
+    /// Creates a block of one message. For implementations of an engine.
+    #[must_use]
+    pub fn message(first: Offset, time: Timestamp, data: Bytes) -> Self {
         Self {
             first,
             time,
@@ -33,8 +35,10 @@ impl Block {
         }
     }
 
-    /// Creates a block of `count` messages without line feeds, each with a line feed after it.
-    pub(crate) fn of_lines(first: Offset, time: Timestamp, count: u32, data: Bytes) -> Self {
+    /// Creates a block of `count` messages without line feeds, each with a line feed after it. For
+    /// implementations of an engine.
+    #[must_use]
+    pub fn of_lines(first: Offset, time: Timestamp, count: u32, data: Bytes) -> Self {
         Self {
             first,
             time,

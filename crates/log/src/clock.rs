@@ -84,6 +84,12 @@ impl Clock {
         }
     }
 
+    /// Returns `true` if the clock is advanced by hand.
+    #[must_use]
+    pub fn is_by_hand(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Returns the milliseconds that have elapsed since `start`, whatever the clock was set to.
     fn gone(&self, start: Instant) -> u64 {
         match &self.0 {

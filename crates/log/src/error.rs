@@ -56,6 +56,8 @@ pub(crate) enum Kind {
     Failed(#[source] Box<dyn StdError + Send + Sync>),
     #[error("the storage failed")]
     Storage(#[source] Box<dyn StdError + Send + Sync>),
+    #[error("the storage isn't available; nothing was done")]
+    Unavailable(#[source] Box<dyn StdError + Send + Sync>),
     #[error("the log is damaged: {place}")]
     Damaged {
         place: String,
@@ -99,6 +101,38 @@ impl Error {
         &self.0
     }
 
+    /// Creates an error for an operation that may or may not have happened. For implementations of
+    /// an engine.
+    pub fn unknown(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Kind::Failed(cause.into()).into()
+    }
+
+    /// Creates an error of the storage, after which nothing of the operation is in the log. For
+    /// implementations of an engine.
+    pub fn storage(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Kind::Storage(cause.into()).into()
+    }
+
+    /// Creates an error of storage that can't be reached for the time being, after which nothing of the
+    /// operation is in the log. For implementations of an engine.
+    pub fn unavailable(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Kind::Unavailable(cause.into()).into()
+    }
+
+    /// Creates an error for storage without space. `unknown` if the operation may nevertheless have
+    /// happened. For implementations of an engine.
+    #[must_use]
+    pub fn full(unknown: bool) -> Self {
+        let cause = None;
+        Kind::Full { cause, unknown }.into()
+    }
+
+    /// Creates an error for a closed log. For implementations of an engine.
+    #[must_use]
+    pub fn closed() -> Self {
+        Kind::Closed.into()
+    }
+
     /// Returns the location of the damage, if the error is damage.
     pub(crate) fn damaged_place(&self) -> Option<String> {
         match self.kind() {
@@ -113,7 +147,9 @@ impl Error {
         Kind::File { path, cause }.into()
     }
 
-    pub(crate) fn damaged(place: impl Into<String>) -> Self {
+    /// Creates an error for stored data that differs from what was written. For implementations of
+    /// an engine.
+    pub fn damaged(place: impl Into<String>) -> Self {
         Kind::Damaged {
             place: place.into(),
             cause: None,
@@ -207,6 +243,13 @@ impl Error {
     #[must_use]
     pub fn is_outcome_unknown(&self) -> bool {
         matches!(*self.0, Kind::Failed(_) | Kind::Full { unknown: true, .. })
+    }
+
+    /// Returns `true` if the storage can't be reached for the time being, for example because a cluster
+    /// has no leader. Nothing of the operation is in the log, and it can be repeated.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(*self.0, Kind::Unavailable(_))
     }
 
     /// Returns `true` if stored data differs from what was written. The message contains the

@@ -75,6 +75,7 @@ mod grouping;
 mod incarnation;
 pub mod limits;
 mod log;
+pub mod machine;
 mod memory;
 mod name;
 mod offset;

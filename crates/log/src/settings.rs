@@ -84,7 +84,12 @@ impl Create {
         }
     }
 
-    pub(crate) fn check(&self, limits: &Limits) -> Result<(), Error> {
+    /// Checks the request by itself, without other streams. For implementations of an engine.
+    ///
+    /// # Errors
+    ///
+    /// Limits.
+    pub fn check(&self, limits: &Limits) -> Result<(), Error> {
         let settings = &self.settings;
         check_bytes(
             "a content type",

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use super::tls;
 #[cfg(any(feature = "gather", feature = "relay"))]
 use super::upstream;
-use super::{DEFAULT_DATA, Durability, Serve, auth, exposure, rates};
+use super::{DEFAULT_DATA, Durability, Serve, auth, cluster, exposure, rates};
 use crate::{args::duration, exit::Failure, streams_root};
 
 /// The default filter of the log: events of the hub, and refused requests.
@@ -34,6 +34,8 @@ pub(super) struct Config {
     pub(super) exposure: String,
     #[cfg(feature = "tls")]
     pub(super) https: Option<tls::Https>,
+    #[cfg(feature = "nats")]
+    pub(super) cluster: Option<cluster::Cluster>,
     pub(super) disk: DiskOptions,
     pub(super) memory: MemoryOptions,
     pub(super) shutdown_deadline: Duration,
@@ -81,6 +83,7 @@ struct File {
     limits: Limits,
     rates: rates::File,
     auth: auth::File,
+    nats: cluster::File,
     #[cfg(feature = "tls")]
     tls: tls::File,
     #[cfg(any(feature = "gather", feature = "relay"))]
@@ -156,12 +159,14 @@ impl Config {
         disk.durability = match durability {
             Durability::Fsync => headwater_log::Durability::Fsync,
             Durability::Os => headwater_log::Durability::Os,
+            // Only on a cluster, which is checked below.
+            Durability::Replicated | Durability::Memory => headwater_log::Durability::Fsync,
         };
         disk.accept_missing_end = file.accept_missing_end;
         disk.accept_damage = file.accept_damage;
         set(&mut disk.reserve_bytes, file.reserve_bytes);
         let mut memory = MemoryOptions::default();
-        memory.limits = log_limits;
+        memory.limits = log_limits.clone();
         set(&mut memory.max_bytes, file.memory_bytes);
 
         let origins = match args.cors.is_empty() {
@@ -247,6 +252,22 @@ impl Config {
         let listen = listen.unwrap_or_else(|| "127.0.0.1:8000".to_owned());
         let data = args.data.or(file.data);
         let data = data.unwrap_or_else(|| DEFAULT_DATA.into());
+        #[cfg(feature = "nats")]
+        let cluster = args.nats.lay(file.nats, &data, durability, &log_limits)?;
+        #[cfg(feature = "nats")]
+        let is_cluster = cluster.is_some();
+        #[cfg(not(feature = "nats"))]
+        let is_cluster = {
+            cluster::refuse(&data, &args.nats, &file.nats)?;
+            false
+        };
+        if !is_cluster {
+            cluster::check_folder(&data, durability)?;
+        }
+        #[cfg(feature = "nats")]
+        if cluster.as_ref().is_some_and(|cluster| !cluster.is_owner) {
+            hub = hub.shared_log();
+        }
         let context = auth::Context {
             data: &data,
             root: &root,
@@ -279,6 +300,8 @@ impl Config {
             exposure,
             #[cfg(feature = "tls")]
             https,
+            #[cfg(feature = "nats")]
+            cluster,
             disk,
             memory,
             shutdown_deadline: time_or(file.shutdown_deadline, 10),

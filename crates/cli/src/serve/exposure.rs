@@ -31,7 +31,8 @@ pub(super) fn describe(
     if is_opened {
         return Ok("is open to every client (--open)".to_owned());
     }
-    let place = match data == Path::new(MEMORY) {
+    let has_folder = data != Path::new(MEMORY) && !data.to_string_lossy().contains("://");
+    let place = match !has_folder {
         true => "--keys keys.json".to_owned(),
         false => format!("--data {}", data.display()),
     };

@@ -1,6 +1,7 @@
 //! `headwater serve`: the hub.
 
 mod auth;
+mod cluster;
 mod config;
 mod exposure;
 mod logging;
@@ -44,9 +45,11 @@ pub(crate) struct Serve {
     #[arg(short, long, value_name = "ADDRESS", env = "HEADWATER_LISTEN")]
     listen: Option<String>,
 
-    /// The folder that contains the streams, or `memory` [default: ./headwater-data]
+    /// The folder that contains the streams, `memory`, or `nats://HOST,HOST,HOST` [default:
+    /// ./headwater-data]
     ///
-    /// It is created if it doesn't exist. In memory, streams end with the process.
+    /// The folder is created if it doesn't exist. In memory, streams end with the process. On a
+    /// cluster of NATS servers with JetStream, several hubs can share them.
     #[arg(short, long, value_name = "FOLDER", env = "HEADWATER_DATA")]
     data: Option<PathBuf>,
 
@@ -113,6 +116,9 @@ pub(crate) struct Serve {
     #[command(flatten)]
     tls: tls::HttpsArgs,
 
+    #[command(flatten)]
+    nats: cluster::ClusterArgs,
+
     #[cfg(any(feature = "gather", feature = "relay"))]
     #[command(flatten)]
     upstream: upstream::Args,
@@ -160,6 +166,11 @@ enum Durability {
     Fsync,
     /// When the operating system has it: it survives a crash of the process, not of the machine
     Os,
+    /// On a cluster: when three servers have it, which may not have synced it. It survives the loss
+    /// of one machine, not of several at once
+    Replicated,
+    /// On a cluster: when its servers have it, however many they are and whatever they sync
+    Memory,
 }
 
 /// Shown by `-h`.
@@ -215,11 +226,11 @@ pub(crate) fn run(args: Serve) -> Result<(), Failure> {
         Some(https) => Some(https.load()?),
         None => None,
     };
-    let (log, place) = open(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::other(format!("can't start: {error}")))?;
+    let (log, place) = runtime.block_on(open(&config))?;
     let configure = |server: headwater::Serve| {
         #[cfg(feature = "tls")]
         if let (Some(https), Some(tls)) = (&config.https, tls) {
@@ -270,7 +281,11 @@ async fn serve(
 }
 
 /// Opens the log. Returns it with a description of its location.
-fn open(config: &Config) -> Result<(Arc<dyn Log>, String), Failure> {
+async fn open(config: &Config) -> Result<(Arc<dyn Log>, String), Failure> {
+    #[cfg(feature = "nats")]
+    if let Some(cluster) = &config.cluster {
+        return cluster.open().await;
+    }
     if config.data == Path::new(MEMORY) {
         let log = MemoryLog::new(config.memory.clone());
         return Ok((Arc::new(log), "in memory, until this ends".to_owned()));

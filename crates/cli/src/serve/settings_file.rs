@@ -7,9 +7,21 @@ const UPSTREAM: bool = cfg!(any(feature = "gather", feature = "relay"));
 const GATHER: bool = cfg!(feature = "gather");
 const RELAY: bool = cfg!(feature = "relay");
 const TLS: bool = cfg!(feature = "tls");
+const NATS: bool = cfg!(feature = "nats");
 
 /// Settings and sections of parts that may not be built in.
-const PARTS: [(&str, bool); 16] = [
+const PARTS: [(&str, bool); 27] = [
+    ("[nats]", NATS),
+    ("owner", NATS),
+    ("credentials", NATS),
+    ("nkey", NATS),
+    ("ca", NATS),
+    ("client_cert", NATS),
+    ("client_key", NATS),
+    ("system", NATS),
+    ("domain", NATS),
+    ("prefix", NATS),
+    ("replicas", NATS),
     ("loopback_webhooks", cfg!(feature = "webhooks")),
     ("gathers", GATHER),
     ("gather_calls", GATHER),

@@ -264,6 +264,35 @@ fn an_unusable_folder_is_reported_with_the_reason() {
 }
 
 #[test]
+fn a_cluster_that_cannot_be_used_is_reported_with_the_reason() {
+    let serve = |args: &[&str]| {
+        let run = headwater(&[&["serve", "--data"], args].concat()).spawn();
+        let said = finish(run.unwrap());
+        assert_eq!((said.code, &*said.stdout), (1, ""), "{args:?}");
+        said.stderr
+    };
+    let (no_server, in_os) = match cfg!(feature = "nats") {
+        true => (
+            "can't connect to the servers 127.0.0.1:1",
+            "`os` is for a folder",
+        ),
+        false => ("--features nats", "--features nats"),
+    };
+    let said = serve(&["nats://user:secret@127.0.0.1:1", "--nats-owner"]);
+    assert!(said.contains(no_server), "{said}");
+    assert!(!said.contains("secret"), "{said}");
+    let said = serve(&["nats://127.0.0.1:1", "--durability", "os"]);
+    assert!(said.contains(in_os), "{said}");
+    let said = serve(&["redis://127.0.0.1:1"]);
+    assert!(
+        said.contains("redis://127.0.0.1:1 is not a folder"),
+        "{said}"
+    );
+    let said = serve(&["memory", "--durability", "replicated"]);
+    assert!(said.contains("are for a cluster"), "{said}");
+}
+
+#[test]
 fn it_ends_at_sigterm_with_followers_and_publishers_connected() {
     let mut hub = Hub::start();
     let publish = ["publish", "s", "1", "--quiet", "--hub", hub.url()];

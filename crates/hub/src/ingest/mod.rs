@@ -58,7 +58,7 @@ use self::{
     watchers::Watchers,
 };
 use crate::{
-    error::problem,
+    error::{problem, shared_log},
     permits::{Permit, Permits},
     protocol::path,
 };
@@ -156,6 +156,8 @@ struct Inner {
     /// The records of this process. Their jobs were not interrupted.
     own: Mutex<HashSet<StreamName>>,
     stopped: AtomicBool,
+    /// Set if other hubs use the log. They would take a job of this one for an interrupted one.
+    refused: AtomicBool,
     resume: OnceLock<Resume>,
 }
 
@@ -199,6 +201,7 @@ impl IngestJobs {
             running: Mutex::default(),
             own: Mutex::default(),
             stopped: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
             resume: OnceLock::new(),
         }))
     }
@@ -207,6 +210,11 @@ impl IngestJobs {
     /// started; only the first call has an effect.
     pub(crate) fn resume_with(&self, resume: Resume) {
         let _ = self.0.resume.set(resume);
+    }
+
+    /// Refuses all jobs, as other hubs use the log too.
+    pub(crate) fn refuse(&self) {
+        self.0.refused.store(true, Ordering::Relaxed);
     }
 
     /// Looks, in a task of its own, for jobs that an earlier hub left behind.
@@ -228,6 +236,7 @@ impl IngestJobs {
     ///
     /// # Errors
     /// - 429: the limit of concurrent jobs is reached.
+    /// - 501: other hubs use the log.
     /// - 503: the hub is stopping.
     /// - Errors of the log.
     ///
@@ -346,6 +355,9 @@ impl Inner {
     fn permit(&self) -> Result<Permit, Problem> {
         if self.is_stopped() {
             return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail("the hub ends"));
+        }
+        if self.refused.load(Ordering::Relaxed) {
+            return Err(shared_log("relays and durable handlers"));
         }
         self.permits.take()
     }

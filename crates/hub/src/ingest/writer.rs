@@ -96,14 +96,17 @@ impl Writer {
         }
     }
 
-    /// Retries an append until the log reports its outcome. A full disk may have room again soon.
+    /// Retries an append until the log reports its outcome. A full disk may have room again soon, and
+    /// a cluster a leader.
     async fn once(&self, append: Append) -> Result<Outcome, Error> {
         let until = Instant::now() + INGEST_PATIENCE;
         let mut failures = 0;
         loop {
             match self.log.append(&self.name, append.clone()).await {
                 Err(error)
-                    if (error.is_storage_full() || error.is_outcome_unknown())
+                    if (error.is_storage_full()
+                        || error.is_unavailable()
+                        || error.is_outcome_unknown())
                         && Instant::now() < until => {}
                 result => return result,
             }

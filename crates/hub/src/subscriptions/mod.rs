@@ -57,6 +57,7 @@ use self::{
     state::{Config, Link},
 };
 use crate::access::Guards;
+use crate::error::shared_log;
 
 pub(crate) use self::{options::SubscriptionOptions, state::Bounds};
 
@@ -83,6 +84,13 @@ struct Shared {
     log: Arc<dyn Log>,
     options: SubscriptionOptions,
     engine: OnceLock<mpsc::Sender<Command>>,
+}
+
+/// Returns the routes of a hub whose log other hubs use too. They refuse all requests, as one
+/// instance alone may write the journal.
+pub(crate) fn refused<S: Clone + Send + Sync + 'static>() -> App<S> {
+    let refuse = axum::routing::any(async || shared_log("subscriptions"));
+    App::from(axum::Router::new().route("/__ds/{*rest}", refuse))
 }
 
 impl Subscriptions {

@@ -128,7 +128,7 @@ impl From<&headwater_log::Error> for Refusal {
     fn from(error: &headwater_log::Error) -> Self {
         if error.is_storage_full() {
             Self::Full
-        } else if error.is_closed() {
+        } else if error.is_closed() || error.is_unavailable() {
             Self::Unavailable
         } else {
             Self::Log

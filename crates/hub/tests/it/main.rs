@@ -30,6 +30,7 @@ mod refusals;
 #[cfg(feature = "relay")]
 mod relay;
 mod schemas;
+mod shared_log;
 mod shutdown;
 mod slow;
 mod starting;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::streams::Streams;
+use super::Streams;
 
 /// Number of streams that are processed before the lock is released.
 const STEP: usize = 64;
@@ -31,11 +31,11 @@ fn run(streams: &Mutex<Streams>, every: Duration, ended: &mpsc::Receiver<()>) {
     // Nothing is ever sent on this channel.
     while ended.recv_timeout(wait) == Err(mpsc::RecvTimeoutError::Timeout) {
         let mut streams = streams.lock();
-        wait = match streams.sweep(STEP) {
+        wait = match streams.at_now().sweep(STEP) {
             true => Duration::ZERO,
             false => every,
         };
-        if streams.closed || !streams.is_timed() {
+        if streams.machine.is_closed() || streams.machine.next_due().is_none() {
             streams.is_reclaimed = false;
             return;
         }

@@ -1,31 +1,31 @@
 //! The log in memory. Its data ends with the process.
 //!
 //! `--data memory` uses it, and the other engines are tested against it, so it is as simple as
-//! possible: everything is in ordered maps behind one lock, which is held for one operation at a
-//! time.
+//! possible: a [`Machine`] behind one lock, which is held for one operation at a time.
 
 mod expiry;
-mod streams;
 
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::append::{Append, Outcome};
-use crate::clock::Clock;
+use crate::block::Block;
+use crate::clock::{Clock, Steady, Timestamp};
 use crate::error::{Error, Kind};
 use crate::follow::{Follower, OrderFollower};
 use crate::incarnation::Identity;
 use crate::limits::{self, Limits};
 use crate::log::{Answer, Log};
+use crate::machine::{Machine, Rules};
 use crate::name::StreamName;
-use crate::offset::Position;
+use crate::offset::{Offset, Position};
 use crate::producers::Known;
 use crate::read::{Chunk, Created, Extent, Info, Matching, OrderChunk, Page, ReadFrom, Usage};
 use crate::settings::Create;
-use streams::Streams;
 
 /// Maximum number of due streams that a mutating operation processes.
 const SWEEP: usize = 16;
@@ -95,6 +95,32 @@ impl Default for MemoryLog {
     }
 }
 
+/// The state of the streams, and its time.
+#[derive(Debug)]
+struct Streams {
+    machine: Machine<Arc<[Bytes]>>,
+    time: Steady,
+    /// `true` while a thread sweeps.
+    is_reclaimed: bool,
+}
+
+impl Streams {
+    /// Returns the state at the present time. Time goes back only if the clock was wrong.
+    fn at_now(&mut self) -> &mut Machine<Arc<[Bytes]>> {
+        let now = self.time.now(self.machine.now().0);
+        self.machine.set_now(Timestamp(now));
+        if self.time.went_back() {
+            self.machine.take_back();
+        }
+        &mut self.machine
+    }
+
+    /// Returns `true` if a sweeping thread has to be started.
+    fn needs_reclaiming(&self) -> bool {
+        !self.is_reclaimed && self.machine.next_due().is_some() && !self.machine.is_closed()
+    }
+}
+
 impl MemoryLog {
     /// Creates an empty log.
     #[must_use]
@@ -102,9 +128,19 @@ impl MemoryLog {
         let (head, seen) = watch::channel(Position::START);
         let limits = options.limits.clone();
         let reclaim_every = options.reclaim_every;
+        let rules = Rules {
+            max_bytes: options.max_bytes,
+            limits: options.limits,
+            identity: options.identity,
+        };
+        let streams = Streams {
+            machine: Machine::new(rules, head),
+            time: Steady::new(options.clock, 0),
+            is_reclaimed: false,
+        };
         Self {
             identity: options.identity,
-            streams: Arc::new(Mutex::new(Streams::new(options, head))),
+            streams: Arc::new(Mutex::new(streams)),
             limits,
             reclaim_every,
             alive: Mutex::new(None),
@@ -116,19 +152,19 @@ impl MemoryLog {
     /// Returns `true` if more is due. This also happens in the background, and a bounded part of it
     /// with every append and creation.
     pub fn reclaim(&self, steps: usize) -> bool {
-        self.streams.lock().sweep(steps)
+        self.streams.lock().at_now().sweep(steps)
     }
 
     fn with<'a, T: Send + 'a>(
         &'a self,
-        work: impl FnOnce(&mut Streams) -> Result<T, Error> + Send + 'a,
+        work: impl FnOnce(&mut Machine<Arc<[Bytes]>>) -> Result<T, Error> + Send + 'a,
     ) -> Answer<'a, T> {
         Box::pin(async move {
             let mut streams = self.streams.lock();
-            if streams.closed {
+            if streams.machine.is_closed() {
                 return Err(Kind::Closed.into());
             }
-            let done = work(&mut streams);
+            let done = work(streams.at_now());
             let is_wanted = streams.needs_reclaiming();
             streams.is_reclaimed |= is_wanted;
             drop(streams);
@@ -152,7 +188,8 @@ impl Log for MemoryLog {
         self.with(move |streams| {
             create.check(&self.limits)?;
             streams.sweep(SWEEP);
-            streams.create(name, create)
+            let messages = create.messages.clone();
+            streams.create(name, create, &mut |range| messages[range].into())
         })
     }
 
@@ -160,7 +197,8 @@ impl Log for MemoryLog {
         self.with(move |streams| {
             append.check(&self.limits)?;
             streams.sweep(SWEEP);
-            streams.append(name, append)
+            let messages = append.messages.clone();
+            streams.append(name, append, &mut |range| messages[range].into())
         })
     }
 
@@ -170,7 +208,21 @@ impl Log for MemoryLog {
         from: ReadFrom,
         budget: usize,
     ) -> Answer<'a, Chunk> {
-        self.with(move |streams| streams.read(name, from, budget))
+        self.with(move |streams| {
+            streams.expire(name);
+            let plan = streams.read(name, from, budget)?;
+            let blocks = plan.pieces.iter().flat_map(|piece| {
+                let first = piece.first.number();
+                (first..)
+                    .zip(&piece.messages[piece.range.clone()])
+                    .map(|(at, bytes)| {
+                        let bytes = bytes.slice(..piece.cut.unwrap_or(bytes.len()));
+                        Block::message(Offset::new(at), piece.time, bytes)
+                    })
+            });
+            let blocks = blocks.collect();
+            Ok(plan.chunk(blocks))
+        })
     }
 
     fn measure<'a>(
@@ -179,15 +231,24 @@ impl Log for MemoryLog {
         from: ReadFrom,
         budget: u64,
     ) -> Answer<'a, Extent> {
-        self.with(move |streams| streams.measure(name, from, budget))
+        self.with(move |streams| {
+            streams.expire(name);
+            streams.measure(name, from, budget)
+        })
     }
 
     fn follow<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Follower> {
-        self.with(move |streams| streams.follow(name))
+        self.with(move |streams| {
+            streams.expire(name);
+            streams.follow(name)
+        })
     }
 
     fn info<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Info> {
-        self.with(move |streams| streams.info(name))
+        self.with(move |streams| {
+            streams.expire(name);
+            streams.info(name)
+        })
     }
 
     fn producer<'a>(
@@ -195,7 +256,10 @@ impl Log for MemoryLog {
         name: &'a StreamName,
         producer: &'a str,
     ) -> Answer<'a, Option<Known>> {
-        self.with(move |streams| streams.producer(name, producer))
+        self.with(move |streams| {
+            streams.expire(name);
+            streams.producer(name, producer)
+        })
     }
 
     fn touch<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()> {
@@ -212,7 +276,10 @@ impl Log for MemoryLog {
         after: Option<StreamName>,
         limit: usize,
     ) -> Answer<'a, Page> {
-        self.with(move |streams| Ok(streams.list(prefix, after.as_ref(), limit.min(limits::PAGE))))
+        self.with(move |streams| {
+            let (limit, now) = (limit.min(limits::PAGE), streams.now());
+            Ok(streams.list(prefix, after.as_ref(), limit, now))
+        })
     }
 
     fn read_order(
@@ -221,7 +288,10 @@ impl Log for MemoryLog {
         budget: usize,
         matching: Option<Matching>,
     ) -> Answer<'_, OrderChunk> {
-        self.with(move |streams| streams.read_order(from, budget, matching.as_ref()))
+        self.with(move |streams| {
+            let plan = streams.read_order(from, budget, matching.as_ref())?;
+            Ok(plan.chunk(|entry| entry.messages[entry.index].clone()))
+        })
     }
 
     fn follow_order(&self) -> OrderFollower {
@@ -233,20 +303,20 @@ impl Log for MemoryLog {
     }
 
     fn usage(&self) -> Usage {
-        self.streams.lock().usage()
+        self.streams.lock().machine.usage()
     }
 
     fn writable(&self) -> Result<(), Error> {
-        self.streams.lock().writable()
+        self.streams.lock().machine.writable()
     }
 
     fn warnings(&self) -> Vec<String> {
-        self.streams.lock().warning().into_iter().collect()
+        self.streams.lock().time.warning().into_iter().collect()
     }
 
     fn close(&self) -> Answer<'_, ()> {
         Box::pin(async {
-            self.streams.lock().close();
+            self.streams.lock().machine.close();
             Ok(())
         })
     }

@@ -10,8 +10,8 @@ use headwater_log::{
 };
 
 use crate::support::{
-    START, append, every_engine, every_engine_with, fork_of, name, options, plain, quick_folder,
-    run,
+    START, append, every_engine, every_engine_with, every_process_with, fork_of, name, options,
+    plain, quick_folder, run,
 };
 
 fn read(log: &dyn Log, from: u64) -> OrderChunk {
@@ -203,7 +203,7 @@ fn only_the_newest_ends_are_kept_and_dropped_ones_are_reported() {
 
 #[test]
 fn more_ends_in_one_commit_than_are_kept_leave_the_newest() {
-    every_engine_with(three(), |log, _, _| {
+    every_process_with(three(), |log, _, _| {
         let names: Vec<_> = (0..6).map(|n| name(&format!("s/{n}"))).collect();
         for stream in &names {
             run(log.create(stream, plain())).unwrap();

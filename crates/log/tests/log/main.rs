@@ -18,6 +18,7 @@ mod kill;
 mod limits;
 mod model;
 mod opening;
+mod ops;
 mod permissions;
 mod producers;
 mod sorting;

@@ -91,6 +91,12 @@ pub(crate) fn every_engine_with(limits: Limits, test: impl Fn(&dyn Log, &Clock, 
     test(&log, &clock, &|| while log.reclaim().unwrap() {});
 }
 
+/// Runs a test with each engine as one process has it, for tests that depend on the order of
+/// concurrent operations. Tests of an engine for several processes have another one.
+pub(crate) fn every_process_with(limits: Limits, test: impl Fn(&dyn Log, &Clock, &dyn Fn())) {
+    every_engine_with(limits, test);
+}
+
 pub(crate) async fn append(log: &dyn Log, stream: &StreamName, messages: &[&str]) -> Receipt {
     let messages = messages
         .iter()

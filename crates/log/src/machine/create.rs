@@ -1,10 +1,11 @@
-//! Creating streams, also as forks.
+//! Creation of streams and forks.
 
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use super::{Fork, Machine, PER_MESSAGE, PER_STREAM, Store, Stored, Stream, weight};
 use crate::append_rules::State;
 use crate::error::{Error, Kind};
 use crate::follow::Progress;
@@ -15,10 +16,18 @@ use crate::offset::Offset;
 use crate::read::Created;
 use crate::settings::{self, Create, ForkFrom, ForkPoint};
 
-use super::{Fork, PER_MESSAGE, PER_STREAM, Stream, Streams, weight};
-
-impl Streams {
-    pub(crate) fn create(&mut self, name: &StreamName, create: Create) -> Result<Created, Error> {
+impl<S: Stored> Machine<S> {
+    /// Creates a stream, as [`Log::create`](crate::Log::create) does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Log::create`](crate::Log::create) but for storage.
+    pub fn create(
+        &mut self,
+        name: &StreamName,
+        create: Create,
+        store: Store<'_, S>,
+    ) -> Result<Created, Error> {
         match self.find(name) {
             Ok(id) => {
                 return Ok(Created {
@@ -45,15 +54,15 @@ impl Streams {
             }
             settings.expiry = settings.expiry.or(source.settings.expiry);
         }
-        if self.by_id.len() as u64 >= self.options.limits.streams {
-            let limit = self.options.limits.streams;
+        if self.by_id.len() as u64 >= self.rules.limits.streams {
+            let limit = self.rules.limits.streams;
             return Err(Kind::TooMany {
                 what: "too many streams",
                 limit,
             }
             .into());
         }
-        let now = self.now();
+        let now = self.now;
         let bytes: usize = create.messages.iter().map(Bytes::len).sum();
         let more = bytes as u64 + create.messages.len() as u64 * PER_MESSAGE;
         self.take(PER_STREAM + weight(name, &settings) + more)?;
@@ -61,7 +70,7 @@ impl Streams {
         let id = self.next_id;
         self.next_id += 1;
         let start = fork.as_ref().map_or(0, |fork| fork.point.own.number());
-        let own = self.options.identity.stream(id);
+        let own = self.rules.identity.stream(id);
         let lineage = match &fork {
             Some(fork) => {
                 let source = self.stream(fork.source);
@@ -97,13 +106,13 @@ impl Streams {
         };
         self.by_id.insert(id, stream);
         self.names.insert(name.clone(), id);
-        self.push(id, &create.messages);
+        self.push(id, &create.messages, store);
         let stream = self.stream(id);
         stream.state.closed = create.closed;
         // Followers start here: they must not mistake the first messages for new ones.
         stream.publish(false);
         let info = self.describe(id);
-        self.trim(id, now);
+        self.trim(id);
         self.reschedule(id);
         Ok(Created { info, is_new: true })
     }
@@ -126,7 +135,7 @@ impl Streams {
             }
             .into());
         }
-        let next = (at < tail).then(|| self.message(source, at).bytes.len() as u64);
+        let next = (at < tail).then(|| self.piece(source, at, at + 1).size(0) as u64);
         let (own, cut) = settings::own_part(at, tail, from.skip, next)?;
         let (at, own) = (Offset::new(at), Offset::new(own));
         let point = ForkPoint {

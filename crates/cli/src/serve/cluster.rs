@@ -1,0 +1,279 @@
+//! The log on a cluster of NATS servers: `--data nats://a,b,c`.
+//!
+//! A build without the feature `nats` knows these settings too, but hides them, and reports how to
+//! build it with the feature.
+
+#[cfg(feature = "nats")]
+use std::error::Error as _;
+use std::path::{Path, PathBuf};
+#[cfg(feature = "nats")]
+use std::sync::Arc;
+
+use clap::Args as ClapArgs;
+#[cfg(feature = "nats")]
+use headwater_log::{Limits, Log};
+#[cfg(feature = "nats")]
+use headwater_nats::{NatsLog, NatsOptions};
+use serde::Deserialize;
+
+use super::Durability;
+use crate::exit::Failure;
+
+/// The schemes of `--data` for a cluster.
+const SCHEMES: [&str; 2] = ["nats://", "tls://"];
+
+/// `true` if the options aren't shown in the help.
+const HIDDEN: bool = cfg!(not(feature = "nats"));
+
+#[derive(Debug, Default, PartialEq, ClapArgs)]
+pub(super) struct ClusterArgs {
+    /// Run what belongs to one hub of a log: subscriptions, relays and durable handlers
+    ///
+    /// At most one of the hubs that share a log may have this. The others refuse these requests, so
+    /// the proxy in front of them has to send them to this hub.
+    #[arg(long, hide = HIDDEN)]
+    nats_owner: bool,
+
+    /// A credentials file for the NATS servers
+    #[arg(long, value_name = "FILE", env = "HEADWATER_NATS_CREDENTIALS", hide = HIDDEN)]
+    nats_credentials: Option<PathBuf>,
+
+    /// A file with the seed of an NKey for the NATS servers
+    #[allow(
+        clippy::doc_markdown,
+        reason = "it is shown as it stands, not rendered"
+    )]
+    #[arg(long, value_name = "FILE", env = "HEADWATER_NATS_NKEY", hide = HIDDEN)]
+    nats_nkey: Option<PathBuf>,
+
+    /// Certificates of authorities that are trusted for the NATS servers: a PEM file
+    #[arg(long, value_name = "FILE", env = "HEADWATER_NATS_CA", hide = HIDDEN)]
+    nats_ca: Option<PathBuf>,
+
+    /// The certificate that is presented to the NATS servers: a PEM file
+    #[arg(long, value_name = "FILE", env = "HEADWATER_NATS_CERT", hide = HIDDEN)]
+    nats_cert: Option<PathBuf>,
+
+    /// The private key of that certificate: a PEM file
+    #[arg(long, value_name = "FILE", env = "HEADWATER_NATS_KEY", hide = HIDDEN)]
+    nats_key: Option<PathBuf>,
+
+    /// A server with the credentials of the system account: `nats://USER:PASSWORD@HOST`
+    ///
+    /// It is used at the start, to see whether the servers sync what they acknowledge.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "HEADWATER_NATS_SYSTEM",
+        hide_env_values = true,
+        hide = HIDDEN
+    )]
+    nats_system: Option<String>,
+
+    #[allow(
+        clippy::doc_markdown,
+        reason = "it is shown as it stands, not rendered"
+    )]
+    /// The JetStream domain
+    #[arg(long, value_name = "NAME", env = "HEADWATER_NATS_DOMAIN", hide = HIDDEN)]
+    nats_domain: Option<String>,
+
+    /// The prefix of names in the cluster [default: headwater]
+    ///
+    /// Logs with different prefixes are independent.
+    #[arg(long, value_name = "NAME", env = "HEADWATER_NATS_PREFIX", hide = HIDDEN)]
+    nats_prefix: Option<String>,
+
+    /// The number of replicas of a log that doesn't exist yet [default: 3]
+    #[arg(long, value_name = "NUMBER", env = "HEADWATER_NATS_REPLICAS", hide = HIDDEN)]
+    nats_replicas: Option<usize>,
+}
+
+/// The section `[nats]` of the file.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct File {
+    owner: bool,
+    credentials: Option<PathBuf>,
+    nkey: Option<PathBuf>,
+    ca: Option<PathBuf>,
+    client_cert: Option<PathBuf>,
+    client_key: Option<PathBuf>,
+    system: Option<String>,
+    domain: Option<String>,
+    prefix: Option<String>,
+    replicas: Option<usize>,
+}
+
+/// The settings of the cluster.
+#[cfg(feature = "nats")]
+#[derive(Debug)]
+pub(super) struct Cluster {
+    pub(super) options: NatsOptions,
+    /// `true` if the hub runs what belongs to one hub.
+    pub(super) is_owner: bool,
+}
+
+#[cfg(feature = "nats")]
+impl Cluster {
+    /// Opens the log. Returns it with a description of its location.
+    pub(super) async fn open(&self) -> Result<(Arc<dyn Log>, String), Failure> {
+        use headwater_nats::Durability;
+        let when = match self.options.durability {
+            Durability::Synced => "acknowledged after most of three servers or more have synced it",
+            Durability::Replicated => "acknowledged once most of three servers or more have it",
+            Durability::Memory => "acknowledged as the servers' settings say",
+        };
+        let opened = NatsLog::open(self.options.clone()).await;
+        let log = opened.map_err(|error| {
+            let mut text = error.to_string();
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                text = format!("{text}: {error}");
+                cause = error.source();
+            }
+            Failure::other(text)
+        })?;
+        Ok((Arc::new(log), format!("on NATS JetStream, {when}")))
+    }
+}
+
+/// Returns the servers that `--data` names, or `None` if it is a folder.
+pub(super) fn servers(data: &Path) -> Option<Vec<String>> {
+    let text = data.to_str()?;
+    let scheme = SCHEMES.iter().find(|scheme| text.starts_with(**scheme))?;
+    let servers = text.split(',').map(|server| match server.contains("://") {
+        true => server.to_owned(),
+        false => format!("{scheme}{server}"),
+    });
+    Some(servers.collect())
+}
+
+/// Refuses a cluster and its settings, in a build that can't use one.
+#[cfg(any(test, not(feature = "nats")))]
+pub(super) fn refuse(data: &Path, args: &ClusterArgs, file: &File) -> Result<(), Failure> {
+    let what = match servers(data) {
+        Some(_) => "`--data nats://…`",
+        None if *args != ClusterArgs::default() => "`--nats-…`",
+        None if *file != File::default() => "the section [nats] of the file",
+        None => return Ok(()),
+    };
+    Err(Failure::other(format!(
+        "{what} needs a build with the feature `nats`, which this one doesn't have. In a checkout of \
+         Headwater: cargo install --path crates/cli --features nats"
+    )))
+}
+
+#[cfg(feature = "nats")]
+impl ClusterArgs {
+    /// Combines the command line and the file. Returns `None` if the log isn't on a cluster.
+    pub(super) fn lay(
+        self,
+        file: File,
+        data: &Path,
+        durability: Durability,
+        limits: &Limits,
+    ) -> Result<Option<Cluster>, Failure> {
+        let Some(servers) = servers(data) else {
+            return Ok(None);
+        };
+        let mut options = NatsOptions::new(servers);
+        options.durability = match durability {
+            Durability::Fsync => headwater_nats::Durability::Synced,
+            Durability::Replicated => headwater_nats::Durability::Replicated,
+            Durability::Memory => headwater_nats::Durability::Memory,
+            Durability::Os => {
+                return Err(Failure::other(
+                    "the durability `os` is for a folder; on a cluster there are fsync, replicated and memory",
+                ));
+            }
+        };
+        options.limits = limits.clone();
+        options.credentials.file = self.nats_credentials.or(file.credentials);
+        options.credentials.nkey = self.nats_nkey.or(file.nkey);
+        options.tls.ca = self.nats_ca.or(file.ca);
+        options.tls.identity = match (
+            self.nats_cert.or(file.client_cert),
+            self.nats_key.or(file.client_key),
+        ) {
+            (Some(cert), Some(key)) => Some((cert, key)),
+            (None, None) => None,
+            _ => {
+                return Err(Failure::other(
+                    "--nats-cert and --nats-key (`client_cert` and `client_key` under [nats]) need each other",
+                ));
+            }
+        };
+        options.system = self.nats_system.or(file.system);
+        options.domain = self.nats_domain.or(file.domain);
+        if let Some(prefix) = self.nats_prefix.or(file.prefix) {
+            options.prefix = prefix;
+        }
+        if let Some(replicas) = self.nats_replicas.or(file.replicas) {
+            options.replicas = replicas;
+        }
+        let is_owner = self.nats_owner || file.owner;
+        Ok(Some(Cluster { options, is_owner }))
+    }
+}
+
+/// Refuses what only a cluster offers.
+pub(super) fn check_folder(data: &Path, durability: Durability) -> Result<(), Failure> {
+    let is_url = data.to_str().is_some_and(|text| text.contains("://"));
+    if is_url {
+        return Err(Failure::other(format!(
+            "{} is not a folder, `memory` or a cluster, which is like nats://a:4222,b:4222",
+            data.display()
+        )));
+    }
+    match durability {
+        Durability::Fsync | Durability::Os => Ok(()),
+        Durability::Replicated | Durability::Memory => Err(Failure::other(
+            "the durabilities `replicated` and `memory` are for a cluster; for a folder there are fsync and os",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_separated_by_commas_and_share_a_scheme() {
+        let servers = |text: &str| servers(Path::new(text));
+        assert_eq!(servers("./data"), None);
+        assert_eq!(servers("memory"), None);
+        assert_eq!(servers("nats://a").unwrap(), ["nats://a"]);
+        assert_eq!(
+            servers("tls://a:1,b,nats://c").unwrap(),
+            ["tls://a:1", "tls://b", "nats://c"]
+        );
+    }
+
+    #[test]
+    fn a_build_without_clusters_says_how_to_build_it_with_them() {
+        let (args, file) = (ClusterArgs::default(), File::default());
+        let refused = |data: &str, args: &ClusterArgs, file: &File| {
+            let refused = refuse(Path::new(data), args, file);
+            refused.err().map(|failure| format!("{failure:?}"))
+        };
+        assert_eq!(refused("./data", &args, &file), None);
+        let owner = ClusterArgs {
+            nats_owner: true,
+            ..ClusterArgs::default()
+        };
+        let prefix = File {
+            prefix: Some("a".to_owned()),
+            ..File::default()
+        };
+        for (refused, what) in [
+            (refused("nats://a,b", &args, &file), "--data nats://"),
+            (refused("memory", &owner, &file), "--nats-"),
+            (refused("memory", &args, &prefix), "[nats]"),
+        ] {
+            let text = refused.unwrap_or_default();
+            assert!(text.contains(what), "{text}");
+            assert!(text.contains("--features nats"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The log's engine on a cluster: several hubs, one log, on NATS `JetStream`.
+//!
+//! [`NatsLog`] implements [`Log`](headwater_log::Log) with the guarantees of the engine on a disk,
+//! for any number of hubs on one cluster. [`cluster_format`] documents the layout in the
+//! cluster, and why it is so.
+//!
+//! ```no_run
+//! # async fn open() -> Result<(), Box<dyn std::error::Error>> {
+//! use headwater_nats::{NatsLog, NatsOptions};
+//!
+//! let servers = ["nats://a:4222", "nats://b:4222", "nats://c:4222"];
+//! let log = NatsLog::open(NatsOptions::new(servers)).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! This crate knows nothing of HTTP. The rules of streams are not here either: they are
+//! [`headwater_log::machine`], which this crate applies to the records of one `JetStream` stream.
+//!
+//! # Where the tests are
+//!
+//! Units are next to the code. `tests/nats` starts servers, and compares one hub and two hubs on a
+//! cluster with the model, and ends servers and hubs while producers and readers check every
+//! message. They need the program `nats-server` (`HEADWATER_NATS_SERVER`, `.venv/bin`, or `PATH`).
+
+mod cache;
+mod format;
+mod limits;
+mod located;
+mod log;
+mod open_error;
+mod options;
+mod replica;
+mod servers;
+mod setup;
+mod shared;
+mod tail;
+mod writer;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use headwater_log::{Error, Position};
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+pub use open_error::OpenError;
+pub use options::{Credentials, Durability, NatsOptions, Tls};
+
+use cache::Records;
+use format::batch::Op;
+use limits::{REPLAY_STALLED, SWEEP_STEP, WRITE_DEADLINE};
+use open_error::Why;
+use replica::{Replica, Reply};
+use setup::Cluster;
+use shared::Shared;
+
+#[doc = include_str!("format.md")]
+pub mod cluster_format {}
+
+/// A log on a cluster of NATS servers with `JetStream`.
+///
+/// It runs tasks on the runtime on which it was opened. Dropping it ends them, and loses nothing
+/// that was acknowledged. [`close`](headwater_log::Log::close) also waits for operations in
+/// progress.
+#[derive(Debug)]
+pub struct NatsLog {
+    shared: Arc<Shared>,
+    head: watch::Receiver<Position>,
+    tasks: Vec<AbortHandle>,
+}
+
+impl NatsLog {
+    /// Connects to the cluster, checks its settings, creates the log if there is none, and reads it.
+    ///
+    /// # Errors
+    ///
+    /// If the cluster can't be reached, is too old, or offers less than
+    /// [`NatsOptions::durability`].
+    pub async fn open(options: NatsOptions) -> Result<Self, OpenError> {
+        let cluster = Cluster::connect(&options).await?;
+        let (head, seen) = watch::channel(Position::START);
+        let (queue, queued) = mpsc::unbounded_channel();
+        let (syncs, waiting) = mpsc::unbounded_channel();
+        let room = options.limits.queued_bytes.clamp(1, u32::MAX as usize);
+        let shared = Arc::new(Shared {
+            records: Records::new(cluster.stream.clone(), options.cache_bytes),
+            replica: Mutex::new(Replica::new(cluster.identity, head)),
+            cluster,
+            limits: options.limits,
+            clock: options.clock,
+            applied: watch::Sender::new(0),
+            known: watch::Sender::new(0),
+            pending: Mutex::new(HashMap::new()),
+            queue,
+            room: Arc::new(Semaphore::new(room)),
+            syncs,
+            failed: Mutex::new(None),
+            closed: AtomicBool::new(false),
+            full: AtomicBool::new(false),
+        });
+        let tasks = vec![
+            tokio::spawn(tail::follow(Arc::clone(&shared))).abort_handle(),
+            tokio::spawn(shared::name_ends(Arc::clone(&shared), waiting)).abort_handle(),
+            tokio::spawn(writer::write(Arc::clone(&shared), queued)).abort_handle(),
+        ];
+        let mut log = Self {
+            shared,
+            head: seen,
+            tasks,
+        };
+        log.replay().await.map_err(Why::Read)?;
+        let sweeping = sweep(Arc::clone(&log.shared), options.reclaim_every);
+        log.tasks.push(tokio::spawn(sweeping).abort_handle());
+        Ok(log)
+    }
+
+    /// Reads the log, and sets the limits of the state if they differ.
+    async fn replay(&self) -> Result<(), Error> {
+        let shared = &self.shared;
+        let start = Instant::now();
+        let mut applied = shared.applied.subscribe();
+        loop {
+            let before = *applied.borrow_and_update();
+            match shared.sync().await {
+                Ok(()) => break,
+                Err(error) => {
+                    shared.check()?;
+                    let progress = timeout(REPLAY_STALLED, applied.wait_for(|now| *now > before));
+                    if progress.await.is_err() {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        let records = *applied.borrow();
+        let milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(records, milliseconds, "the log was read");
+        let wanted = &shared.limits;
+        let differs = {
+            let limits = &shared.replica.lock().limits;
+            (limits.streams, limits.producers, limits.ended)
+                != (wanted.streams, wanted.producers, wanted.ended)
+        };
+        if differs {
+            shared.perform(Op::Limit(wanted.clone()), 1).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until this hub has applied everything that was in the log when this was called.
+    ///
+    /// Operations do this by themselves. It is for [`usage`](headwater_log::Log::usage) and
+    /// [`follow_order`](headwater_log::Log::follow_order), which return what this hub knows.
+    ///
+    /// # Errors
+    ///
+    /// Storage, closed.
+    pub async fn catch_up(&self) -> Result<(), Error> {
+        self.shared.sync().await
+    }
+
+    /// Ends expired streams and trims messages that are too old. This also happens in the
+    /// background.
+    ///
+    /// # Errors
+    ///
+    /// Storage, closed.
+    pub async fn reclaim(&self) -> Result<(), Error> {
+        self.shared.sync().await?;
+        while self.shared.is_due() {
+            self.shared.perform(Op::Sweep(SWEEP_STEP), 1).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for operations in progress, and ends the tasks.
+    async fn finish(&self) {
+        let room = self.shared.limits.queued_bytes.clamp(1, u32::MAX as usize);
+        let all = u32::try_from(room).unwrap_or(u32::MAX);
+        let finished = timeout(WRITE_DEADLINE, self.shared.room.acquire_many(all)).await;
+        if finished.is_err() {
+            tracing::warn!("operations in progress at the close may be unfinished");
+        }
+        self.shared.room.close();
+        self.tasks.iter().for_each(AbortHandle::abort);
+        self.shared.replica.lock().machine.close();
+        // What was sent is not lost by closing the connection.
+        let _ = self.shared.cluster.client.flush().await;
+    }
+}
+
+impl Drop for NatsLog {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+impl Shared {
+    /// Returns `true` if a stream has expired or has messages that are too old.
+    fn is_due(&self) -> bool {
+        let due = self.replica.lock().machine.next_due();
+        due.is_some_and(|due| due <= self.now())
+    }
+}
+
+/// Ends what expires. All hubs do, and the first of them has the effect.
+async fn sweep(shared: Arc<Shared>, every: Duration) {
+    loop {
+        sleep(shared::jitter(every)).await;
+        while shared.is_due() {
+            match shared.perform(Op::Sweep(SWEEP_STEP), 1).await {
+                Ok(Reply::Swept(true)) => {}
+                Ok(_) => break,
+                Err(error) if error.is_closed() => return,
+                Err(error) => {
+                    tracing::debug!(%error, "what has expired is ended later");
+                    break;
+                }
+            }
+        }
+    }
+}

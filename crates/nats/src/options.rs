@@ -1,0 +1,115 @@
+//! Settings of the engine.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use headwater_log::{Clock, Limits};
+
+/// What an acknowledgement relies on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// At least three servers have the message, and each synced it to its disk: `sync_interval:
+    /// always`. It survives the loss of any one machine, and a power failure of all.
+    ///
+    /// Whether the servers sync is known from the [system account](NatsOptions::system) alone.
+    #[default]
+    Synced,
+    /// At least three servers have the message, but may not have synced it. It survives the loss of
+    /// any one machine. **If machines crash together, or one after the other within
+    /// `sync_interval`, acknowledged messages can be lost.** The default of the servers is to sync
+    /// every two minutes.
+    Replicated,
+    /// The servers have the message as their settings say, which may be one server that keeps it in
+    /// memory. **If that server's machine crashes, acknowledged messages are lost.**
+    Memory,
+}
+
+/// Credentials for the servers, besides those in a URL.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct Credentials {
+    /// A credentials file, with a JSON Web Token and a seed.
+    pub file: Option<PathBuf>,
+    /// A file with the seed of an `NKey`.
+    pub nkey: Option<PathBuf>,
+    /// A token.
+    pub token: Option<String>,
+}
+
+/// The text hides the token.
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials")
+            .field("file", &self.file)
+            .field("nkey", &self.nkey)
+            .field("token", &self.token.as_ref().map(|_| "…"))
+            .finish()
+    }
+}
+
+/// Settings of TLS.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Tls {
+    /// `true` to refuse servers without TLS. The scheme `tls://` requires it too.
+    pub required: bool,
+    /// A file with the certificates of the authorities that are trusted besides the system's.
+    pub ca: Option<PathBuf>,
+    /// Files with the certificate and the key that are presented to the servers.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// Options of a log on a cluster.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NatsOptions {
+    /// URLs of the servers: `nats://host:4222`. One that can be reached is enough: it names the
+    /// others.
+    pub servers: Vec<String>,
+    /// Credentials for the servers.
+    pub credentials: Credentials,
+    /// Settings of TLS.
+    pub tls: Tls,
+    /// A URL with the credentials of the system account, `nats://user:password@host:4222`. It is
+    /// used at the start, to see whether the servers sync.
+    pub system: Option<String>,
+    /// The `JetStream` domain.
+    pub domain: Option<String>,
+    /// The prefix of names and subjects in the cluster: letters, digits, `-` and `_`. Logs with
+    /// different prefixes are independent. Defaults to `headwater`.
+    pub prefix: String,
+    /// Number of replicas of a log that doesn't exist yet. Defaults to 3.
+    pub replicas: usize,
+    /// What an acknowledgement relies on. A cluster that offers less is refused.
+    pub durability: Durability,
+    /// Limits. The numbers of streams, producers and ends are those of the log as a whole: the hub
+    /// that was started last sets them.
+    pub limits: Limits,
+    /// Bytes of records that are kept in memory for readers. Defaults to 64 MiB.
+    pub cache_bytes: u64,
+    /// Interval at which expired streams are ended and old messages are trimmed. Defaults to 250
+    /// ms.
+    pub reclaim_every: Duration,
+    /// The source of time.
+    pub clock: Clock,
+}
+
+impl NatsOptions {
+    /// Creates options for a cluster of these servers.
+    pub fn new(servers: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            servers: servers.into_iter().map(Into::into).collect(),
+            credentials: Credentials::default(),
+            tls: Tls::default(),
+            system: None,
+            domain: None,
+            prefix: "headwater".to_owned(),
+            replicas: crate::limits::REPLICAS,
+            durability: Durability::default(),
+            limits: Limits::default(),
+            cache_bytes: 64 << 20,
+            reclaim_every: Duration::from_millis(250),
+            clock: Clock::system(),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The URLs of servers, and the credentials in them.
+
+use async_nats::{ConnectOptions, ServerAddr};
+use percent_encoding::percent_decode_str;
+
+/// Adds the user and password of the first URL that has them.
+pub(crate) fn with_user(connect: ConnectOptions, servers: &[String]) -> ConnectOptions {
+    match servers.iter().find_map(|server| user_of(server)) {
+        Some((user, password)) => connect.user_and_password(user, password),
+        None => connect,
+    }
+}
+
+/// Returns the user and password of a URL. They are percent-encoded there, as a `/` or `@` in them
+/// has to be.
+fn user_of(server: &str) -> Option<(String, String)> {
+    let address = server.parse::<ServerAddr>().ok()?;
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    Some((decoded(address.username()?), decoded(address.password()?)))
+}
+
+/// Returns the servers without the credentials in their URLs.
+pub(crate) fn shown(servers: &[String]) -> String {
+    let shown = servers.iter().map(|server| match server.rsplit_once('@') {
+        Some((_, host)) => host,
+        None => server,
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_in_urls_are_not_shown() {
+        let servers = ["nats://user:p@ss@a:4222".to_owned(), "nats://b".to_owned()];
+        assert_eq!(shown(&servers), "a:4222, nats://b");
+    }
+
+    #[test]
+    fn credentials_in_urls_are_percent_encoded() {
+        let user = |server: &str| user_of(server);
+        let both = |user: &str, password: &str| Some((user.to_owned(), password.to_owned()));
+        assert_eq!(user("nats://u:p@a"), both("u", "p"));
+        assert_eq!(user("nats://u%40x:p%2Fq%25%3A@a:1"), both("u@x", "p/q%:"));
+        assert_eq!(user("nats://a:4222"), None);
+        assert_eq!(user("nats://token@a"), None);
+    }
+}

@@ -1,0 +1,349 @@
+//! The task that writes operations to the log.
+//!
+//! All operations that wait are one batch. While it is on its way, the next ones gather. A batch
+//! whose acknowledgement is lost is sent again under its number: every hub applies one copy and
+//! ignores the others, however late they are.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErrorKind};
+use async_nats::jetstream::{self, ErrorCode};
+use bytes::Bytes;
+use headwater_log::{Error, Identity};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::format::batch::{Encoder, Op};
+use crate::format::part::Part;
+use crate::limits::{
+    ACK_TIMEOUT, BATCH_BYTES, BATCH_OPS, LARGEST_BATCH, PARTS, RETRY_PAUSE, WRITE_DEADLINE,
+};
+use crate::replica::{Replies, Reply};
+use crate::shared::{Settled, Shared};
+
+/// An operation that waits for the log.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    pub(crate) op: Op,
+    pub(crate) reply: oneshot::Sender<Result<Reply, Error>>,
+    pub(crate) room: OwnedSemaphorePermit,
+}
+
+/// An operation that was sent.
+struct Sent {
+    reply: oneshot::Sender<Result<Reply, Error>>,
+    _room: OwnedSemaphorePermit,
+}
+
+/// Writes batches until the queue is closed.
+pub(crate) async fn write(shared: Arc<Shared>, mut queue: mpsc::UnboundedReceiver<Queued>) {
+    let mut session = Session::new();
+    let mut next = None;
+    loop {
+        let first = match next.take() {
+            Some(queued) => queued,
+            None => match queue.recv().await {
+                Some(queued) => queued,
+                None => return,
+            },
+        };
+        let mut encoder = Encoder::new(shared.head());
+        let mut sent = Vec::new();
+        let mut take = |queued: Queued| {
+            encoder.put(&queued.op);
+            sent.push(Sent {
+                reply: queued.reply,
+                _room: queued.room,
+            });
+            encoder.len() < BATCH_BYTES && sent.len() < BATCH_OPS
+        };
+        let mut has_room = take(first);
+        while has_room && let Ok(queued) = queue.try_recv() {
+            // A large operation has a batch of its own, as only whole batches are sent again.
+            if is_large(&queued.op) {
+                next = Some(queued);
+                break;
+            }
+            has_room = take(queued);
+        }
+        let batch = encoder.finish();
+        match session.send(&shared, batch).await {
+            Ok(replies) => {
+                for (sent, reply) in sent.into_iter().zip(replies) {
+                    // The caller may have given up.
+                    let _ = sent.reply.send(reply);
+                }
+            }
+            Err(error) => {
+                for sent in sent {
+                    let _ = sent.reply.send(Err(error.error()));
+                }
+            }
+        }
+    }
+}
+
+fn is_large(op: &Op) -> bool {
+    match op {
+        Op::Append(_, append) => append.bytes() >= BATCH_BYTES,
+        Op::Create(_, create) => {
+            create.messages.iter().map(Bytes::len).sum::<usize>() >= BATCH_BYTES
+        }
+        _ => false,
+    }
+}
+
+/// The reason for which a batch has no replies.
+enum Unsent {
+    /// It isn't in the log, and won't be.
+    Refused(String),
+    Full {
+        unknown: bool,
+    },
+    TooLarge,
+    /// The log has ignored it, and ignores every copy of it, as its session is forgotten.
+    Forgotten,
+    Unknown(String),
+}
+
+impl Unsent {
+    fn error(&self) -> Error {
+        match self {
+            Self::Refused(reason) => Error::unavailable(reason.clone()),
+            Self::Full { unknown } => Error::full(*unknown),
+            Self::TooLarge => Error::storage("the operation is too large for one batch"),
+            Self::Forgotten => Error::unavailable("the log forgets the sessions of this hub"),
+            Self::Unknown(reason) => Error::unknown(reason.clone()),
+        }
+    }
+}
+
+/// The numbering of batches.
+struct Session {
+    id: u64,
+    /// The number of the last batch.
+    last: u64,
+}
+
+impl Session {
+    fn new() -> Self {
+        Self {
+            id: Identity::random().number(),
+            last: 0,
+        }
+    }
+
+    /// Sends a batch, and returns the replies once it is in the log.
+    ///
+    /// If the log has forgotten the session, for example because no batch was written for a day, it
+    /// has not applied the batch. The batch is sent again in a new session.
+    async fn send(&mut self, shared: &Shared, batch: Bytes) -> Result<Replies, Unsent> {
+        let deadline = Instant::now() + WRITE_DEADLINE;
+        loop {
+            match self.send_in_session(shared, &batch, deadline).await {
+                Err(Unsent::Forgotten) if Instant::now() < deadline => {
+                    tracing::debug!("the log has forgotten the session, and a new one starts");
+                }
+                sent => return sent,
+            }
+        }
+    }
+
+    async fn send_in_session(
+        &mut self,
+        shared: &Shared,
+        batch: &Bytes,
+        deadline: Instant,
+    ) -> Result<Replies, Unsent> {
+        if self.last == 0 {
+            // The first batch of a session has no operations. If the log has forgotten a session,
+            // it ignores all its batches, so that none is applied twice.
+            let opened = Encoder::new(shared.head()).finish();
+            let opened = self.deliver(shared, opened, deadline).await;
+            if let Err(failure) = opened {
+                *self = Self::new();
+                // Nothing of the batch was sent.
+                return Err(match failure {
+                    Unsent::Unknown(reason) => Unsent::Refused(reason),
+                    Unsent::Full { .. } => Unsent::Full { unknown: false },
+                    other => other,
+                });
+            }
+        }
+        self.deliver(shared, batch.clone(), deadline).await
+    }
+
+    async fn deliver(
+        &mut self,
+        shared: &Shared,
+        batch: Bytes,
+        deadline: Instant,
+    ) -> Result<Replies, Unsent> {
+        let size = shared.cluster.part_bytes;
+        if batch.len() > LARGEST_BATCH || batch.len().div_ceil(size) > PARTS {
+            return Err(Unsent::TooLarge);
+        }
+        self.last += 1;
+        let key = (self.id, self.last);
+        let (sender, settled) = oneshot::channel();
+        shared.pending.lock().insert(key, sender);
+        let delivered = self.attempts(shared, &batch, settled, deadline).await;
+        shared.pending.lock().remove(&key);
+        let is_full = matches!(delivered, Err(Unsent::Full { .. }));
+        shared.full.store(is_full, Ordering::Relaxed);
+        delivered
+    }
+
+    async fn attempts(
+        &mut self,
+        shared: &Shared,
+        batch: &Bytes,
+        mut settled: oneshot::Receiver<Settled>,
+        deadline: Instant,
+    ) -> Result<Replies, Unsent> {
+        // `true` once a copy may be on its way to the log.
+        let mut is_out = false;
+        loop {
+            let attempt = self.attempt(shared, batch);
+            let failure = tokio::select! {
+                biased;
+                settled = &mut settled => return self.settle(shared, settled),
+                sent = attempt => match sent {
+                    // It is in the log, and on its way to here.
+                    Ok(()) => {
+                        is_out = true;
+                        let pause = Instant::now() + ACK_TIMEOUT;
+                        match timeout_at(pause.min(deadline), &mut settled).await {
+                            Ok(settled) => return self.settle(shared, settled),
+                            Err(_) => "the cluster doesn't deliver it".to_owned(),
+                        }
+                    }
+                    Err(failure) => match failure {
+                        Failure::Full { unknown } if unknown || !is_out => {
+                            return Err(Unsent::Full { unknown: unknown || is_out });
+                        }
+                        Failure::Refused(reason) if !is_out => return Err(Unsent::Refused(reason)),
+                        Failure::Full { .. } => "the cluster's storage is full".to_owned(),
+                        Failure::Refused(reason) => reason,
+                        Failure::Lost(reason) => {
+                            is_out = true;
+                            reason
+                        }
+                        Failure::NotSent(reason) => reason,
+                    },
+                },
+            };
+            tracing::debug!(%failure, "a batch is sent again");
+            if shared.failed.lock().is_some() || Instant::now() >= deadline {
+                return match is_out {
+                    true => Err(Unsent::Unknown(failure)),
+                    false => Err(Unsent::Refused(failure)),
+                };
+            }
+            tokio::select! {
+                settled = &mut settled => return self.settle(shared, settled),
+                () = sleep(RETRY_PAUSE) => {}
+            }
+        }
+    }
+
+    fn settle(
+        &mut self,
+        shared: &Shared,
+        settled: Result<Settled, oneshot::error::RecvError>,
+    ) -> Result<Replies, Unsent> {
+        match settled {
+            Ok(Settled::Applied(replies)) => Ok(replies),
+            Ok(Settled::Forgotten) => {
+                *self = Self::new();
+                Err(Unsent::Forgotten)
+            }
+            Err(_) => {
+                let reason = shared.failed.lock().clone();
+                let reason = reason.unwrap_or_else(|| "the log is closed".to_owned());
+                Err(Unsent::Unknown(reason))
+            }
+        }
+    }
+
+    /// Sends all parts of a batch once, and awaits their acknowledgements.
+    async fn attempt(&self, shared: &Shared, batch: &Bytes) -> Result<(), Failure> {
+        let size = shared.cluster.part_bytes;
+        let of = batch.len().div_ceil(size).max(1);
+        let applied = *shared.applied.borrow();
+        let mut acks: Vec<PublishAckFuture> = Vec::with_capacity(of);
+        for index in 0..of {
+            let start = index * size;
+            let part = Part {
+                session: self.id,
+                number: self.last,
+                index: u16::try_from(index).unwrap_or(u16::MAX),
+                of: u16::try_from(of).unwrap_or(u16::MAX),
+                data: batch.slice(start..batch.len().min(start + size)),
+            };
+            let subject = shared.cluster.subject.clone();
+            let publish = shared
+                .cluster
+                .context
+                .publish(subject, part.encode().into());
+            match publish.await {
+                Ok(ack) => acks.push(ack),
+                Err(error) if index == 0 => return Err(Failure::of(&error)),
+                Err(error) => return Err(Failure::Lost(error.to_string())),
+            }
+        }
+        let mut outcome = Ok(());
+        for ack in acks {
+            match ack.await {
+                Ok(ack) if ack.sequence <= applied => shared.fail(format!(
+                    "the cluster has lost records: it gave a new one the number {}, and {applied} was delivered",
+                    ack.sequence
+                )),
+                Ok(ack) => shared.name_end(ack.sequence),
+                // Without one of its parts, a batch does nothing.
+                Err(error) => outcome = outcome.and(Err(Failure::of(&error))),
+            }
+        }
+        outcome
+    }
+}
+
+/// The reason for which an attempt wasn't acknowledged.
+enum Failure {
+    Full {
+        unknown: bool,
+    },
+    /// The cluster has refused it, and will refuse it again.
+    Refused(String),
+    /// It didn't reach the cluster, or the cluster had no leader to store it.
+    NotSent(String),
+    /// It may or may not be stored.
+    Lost(String),
+}
+
+impl Failure {
+    fn of(error: &PublishError) -> Self {
+        let source = std::error::Error::source(error);
+        let refusal = source.and_then(|source| source.downcast_ref::<jetstream::Error>());
+        if let Some(refusal) = refusal {
+            return match refusal.error_code() {
+                // Other replicas may have stored it.
+                ErrorCode::STREAM_STORE_FAILED => Self::Full { unknown: true },
+                ErrorCode::STORAGE_RESOURCES_EXCEEDED
+                | ErrorCode::MEMORY_RESOURCES_EXCEEDED
+                | ErrorCode::INSUFFICIENT_RESOURCES
+                | ErrorCode::ACCOUNT_RESOURCES_EXCEEDED => Self::Full { unknown: false },
+                _ => Self::Lost(refusal.to_string()),
+            };
+        }
+        match error.kind() {
+            PublishErrorKind::StreamNotFound => {
+                Self::NotSent("the JetStream stream has no leader, or was deleted".to_owned())
+            }
+            PublishErrorKind::MaxPayloadExceeded => Self::Refused(error.to_string()),
+            PublishErrorKind::MaxAckPending => Self::NotSent(error.to_string()),
+            _ => Self::Lost(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Servers for the tests.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Once;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// The time that a server has to start.
+const START: Duration = Duration::from_secs(60);
+
+/// Returns the program, or `None` after printing that there is none.
+pub(crate) fn program() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("HEADWATER_NATS_SERVER").map(PathBuf::from) {
+        assert!(named.is_file(), "HEADWATER_NATS_SERVER: no file {named:?}");
+        return Some(named);
+    }
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin/nats-server");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let in_path = std::env::split_paths(&path).map(|folder| folder.join("nats-server"));
+    let found = [workspace]
+        .into_iter()
+        .chain(in_path)
+        .find(|file| file.is_file());
+    if found.is_none() {
+        static REPORTED: Once = Once::new();
+        // Not by `eprintln!`: its output isn't shown for tests that pass.
+        REPORTED.call_once(|| {
+            let _ = writeln!(
+                std::io::stderr(),
+                "the tests that need a NATS server are skipped: there is no nats-server in .venv/bin or PATH, \
+                 and HEADWATER_NATS_SERVER doesn't name one"
+            );
+        });
+    }
+    found
+}
+
+/// One server, killed on drop.
+#[derive(Debug)]
+pub(crate) struct Server {
+    program: PathBuf,
+    arguments: Vec<String>,
+    pub(crate) port: u16,
+    child: Option<Child>,
+}
+
+impl Server {
+    fn start(&mut self) {
+        let child = Command::new(&self.program)
+            .args(&self.arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        let child = self.child.as_ref()?;
+        Pid::from_raw(i32::try_from(child.id()).ok()?)
+    }
+
+    /// Kills the server with -9.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid().unwrap(), signal).unwrap();
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Some servers with one store each.
+#[derive(Debug)]
+pub(crate) struct Servers {
+    pub(crate) all: Vec<Server>,
+    _folder: tempfile::TempDir,
+}
+
+/// Returns ports that were free a moment ago.
+fn ports(count: usize) -> Vec<u16> {
+    let held: Vec<_> = (0..count)
+        .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+        .collect();
+    let ports = held.iter().map(|held| held.local_addr().unwrap().port());
+    ports.collect()
+}
+
+impl Servers {
+    /// Starts one server, which syncs nothing.
+    pub(crate) fn one() -> Option<Self> {
+        Self::new(1, "")
+    }
+
+    /// Starts a cluster of three that syncs everything.
+    pub(crate) fn three() -> Option<Self> {
+        Self::new(3, "sync_interval: always")
+    }
+
+    pub(crate) fn new(count: usize, jetstream: &str) -> Option<Self> {
+        let program = program()?;
+        let folder = crate::base::quick_folder();
+        let clients = ports(count);
+        let routes = ports(count);
+        let urls: Vec<_> = routes
+            .iter()
+            .map(|port| format!("nats://127.0.0.1:{port}"))
+            .collect();
+        let mut all = Vec::new();
+        for index in 0..count {
+            let store = folder.path().join(index.to_string());
+            let mut text = format!(
+                "listen: 127.0.0.1:{}\nserver_name: n{index}\n\
+                 jetstream {{ store_dir: {store:?}, max_mem: 64MB, max_file: 2GB, {jetstream} }}\n\
+                 accounts {{ A {{ jetstream: enabled, users: [{{user: a, password: a}}] }}, \
+                 $SYS {{ users: [{{user: sys, password: sys}}] }} }}\nno_auth_user: a\n",
+                clients[index]
+            );
+            if count > 1 {
+                text += &format!(
+                    "cluster {{ name: c, listen: 127.0.0.1:{}, routes: {urls:?} }}\n",
+                    routes[index]
+                );
+            }
+            let config = folder.path().join(format!("{index}.conf"));
+            fs::write(&config, text).unwrap();
+            let mut server = Server {
+                program: program.clone(),
+                arguments: vec!["-c".to_owned(), config.display().to_string()],
+                port: clients[index],
+                child: None,
+            };
+            server.start();
+            all.push(server);
+        }
+        Some(Self {
+            all,
+            _folder: folder,
+        })
+    }
+
+    pub(crate) fn urls(&self) -> Vec<String> {
+        self.all.iter().map(Server::url).collect()
+    }
+
+    pub(crate) fn restart(&mut self, index: usize) {
+        self.all[index].kill();
+        self.all[index].start();
+    }
+
+    /// Returns the index of the server that leads the JetStream stream, once there is one.
+    pub(crate) async fn leader(&self, prefix: &str) -> usize {
+        let start = Instant::now();
+        loop {
+            if let Ok(client) = async_nats::connect(self.urls()).await {
+                let context = async_nats::jetstream::new(client);
+                let stream = context.get_stream(prefix).await;
+                let cluster = stream
+                    .ok()
+                    .and_then(|stream| stream.cached_info().cluster.clone());
+                let leader = cluster.and_then(|cluster| cluster.leader);
+                if let Some(index) = leader.and_then(|name| name[1..].parse().ok()) {
+                    return index;
+                }
+            }
+            assert!(start.elapsed() < START, "no leader");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
