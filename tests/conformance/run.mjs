@@ -115,4 +115,9 @@ console.log(`conformance: ${numPassedTests} of ${TESTS} passed, ${numPendingTest
 // A filter on the command line excludes some.
 const whole = rest.length > 0 || numPassedTests === TESTS;
 if (!whole) console.error(`conformance: the suite has ${TESTS} tests, and each of them is to pass`);
+// The caller removes a hub's folder, so the hub must have ended.
+const alive = running.filter((child) => child.exitCode === null && child.signalCode === null);
+const ends = alive.map((child) => once(child, "exit"));
+for (const child of alive) child.kill("SIGTERM");
+await Promise.all(ends);
 process.exit(code === 0 && whole ? 0 : 1);
