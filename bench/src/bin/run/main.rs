@@ -30,7 +30,8 @@ Usage: cargo xtask bench [options]
 
   --quick      smaller counts and fewer runs: to see that everything works, not to compare
   --only PARTS some of drain,paced,idle,decode,clients,gather,operation,validate (the framework),
-               append,fanout,hub-latency,hub-idle,catchup,scattered,startup,relay (the hub)
+               append,fanout,hub-latency,hub-idle,catchup,scattered,startup,relay,
+               bare,sorting,caps (the hub)
   --runs N     how often each short measurement is repeated (default 7, quick 3)
   --name NAME  what the results are called, after the date (default full, quick quick)
 
@@ -50,7 +51,7 @@ fn main() -> Result<(), Error> {
     if options.parts.iter().any(|part| !part.is_of_hub()) {
         python::ensure()?;
     }
-    if options.parts.iter().any(|part| part.is_of_hub()) {
+    if options.parts.iter().any(|part| part.has_peers_of_hub()) {
         hub::ensure()?;
     }
     let mut report = Report::new(&options);
@@ -71,6 +72,9 @@ fn main() -> Result<(), Error> {
             Part::Scattered => hub::scattered::run(&options, &mut report)?,
             Part::Startup => hub::startup::run(&options, &mut report)?,
             Part::Relay => hub::relay::run(&options, &mut report)?,
+            Part::Bare => hub::bare::run(&options, &mut report)?,
+            Part::Sorting => hub::sorting::run(&options, &mut report)?,
+            Part::Caps => hub::caps::run(&options, &mut report)?,
             Part::Operation => operation::run(&options, &mut report)?,
             Part::Validate => validate::run(&options, &mut report)?,
         }

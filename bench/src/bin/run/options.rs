@@ -24,10 +24,13 @@ pub(crate) enum Part {
     Scattered,
     Startup,
     Relay,
+    Bare,
+    Sorting,
+    Caps,
 }
 
 impl Part {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 19] = [
         Self::Drain,
         Self::Paced,
         Self::Idle,
@@ -44,6 +47,9 @@ impl Part {
         Self::Scattered,
         Self::Startup,
         Self::Relay,
+        Self::Bare,
+        Self::Sorting,
+        Self::Caps,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -64,6 +70,9 @@ impl Part {
             Self::Scattered => "scattered",
             Self::Startup => "startup",
             Self::Relay => "relay",
+            Self::Bare => "bare",
+            Self::Sorting => "sorting",
+            Self::Caps => "caps",
         }
     }
 
@@ -86,8 +95,17 @@ impl Part {
             | Self::Catchup
             | Self::Scattered
             | Self::Startup
-            | Self::Relay => true,
+            | Self::Relay
+            | Self::Bare
+            | Self::Sorting
+            | Self::Caps => true,
         }
+    }
+
+    /// Returns `true` if it compares the hub with other servers that have to be installed.
+    pub(crate) fn has_peers_of_hub(self) -> bool {
+        let is_alone = matches!(self, Self::Relay | Self::Bare | Self::Sorting | Self::Caps);
+        self.is_of_hub() && !is_alone
     }
 }
 

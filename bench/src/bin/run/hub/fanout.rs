@@ -8,10 +8,7 @@ use std::{
 
 use headwater_bench::{Error, follow::follow, http::Connection, load, publish, system};
 
-use super::{
-    reader::Way,
-    server::{Folder, Kind},
-};
+use super::{folder::Folder, reader::Way, server::Kind};
 use crate::{
     options::Options,
     report::{Bar, Report, Table},
