@@ -8,11 +8,7 @@ use crate::{
     Options,
     access::Access,
     error::Failure,
-    fanout::{
-        all::OrderTail,
-        send_budget::Outgoing,
-        stream::Tails,
-    },
+    fanout::{all::OrderTail, send_budget::Outgoing, stream::Tails},
     http::{producer_sequencer::ProducerSequencer, schema::Schemas},
     ingest::IngestJobs,
     permits::Permits,

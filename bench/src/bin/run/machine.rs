@@ -47,7 +47,7 @@ pub(crate) fn describe(options: &Options) -> Vec<Vec<String>> {
         rows.push(row("Python", version));
         rows.push(row("packages", packages()));
     }
-    if options.parts.iter().any(|part| part.is_of_hub()) {
+    if options.parts.iter().any(|part| part.has_peers_of_hub()) {
         rows.push(row("the hub's peers", hub::versions()));
     }
     rows

@@ -30,7 +30,8 @@ Usage: cargo xtask bench [options]
 
   --quick      smaller counts and fewer runs: to see that everything works, not to compare
   --only PARTS some of drain,paced,idle,decode,clients,gather,operation,validate (the framework),
-               append,fanout,hub-latency,hub-idle,catchup,scattered,startup,relay,tls (the hub)
+               append,fanout,hub-latency,hub-idle,catchup,scattered,startup,relay,tls,
+               bare,sorting,caps (the hub)
   --runs N     how often each short measurement is repeated (default 7, quick 3)
   --name NAME  what the results are called, after the date (default full, quick quick)
 
@@ -72,6 +73,9 @@ fn main() -> Result<(), Error> {
             Part::Startup => hub::startup::run(&options, &mut report)?,
             Part::Relay => hub::relay::run(&options, &mut report)?,
             Part::Tls => hub::tls::run(&options, &mut report)?,
+            Part::Bare => hub::bare::run(&options, &mut report)?,
+            Part::Sorting => hub::sorting::run(&options, &mut report)?,
+            Part::Caps => hub::caps::run(&options, &mut report)?,
             Part::Operation => operation::run(&options, &mut report)?,
             Part::Validate => validate::run(&options, &mut report)?,
         }

@@ -25,10 +25,13 @@ pub(crate) enum Part {
     Startup,
     Relay,
     Tls,
+    Bare,
+    Sorting,
+    Caps,
 }
 
 impl Part {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 20] = [
         Self::Drain,
         Self::Paced,
         Self::Idle,
@@ -46,6 +49,9 @@ impl Part {
         Self::Startup,
         Self::Relay,
         Self::Tls,
+        Self::Bare,
+        Self::Sorting,
+        Self::Caps,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -67,12 +73,10 @@ impl Part {
             Self::Startup => "startup",
             Self::Relay => "relay",
             Self::Tls => "tls",
+            Self::Bare => "bare",
+            Self::Sorting => "sorting",
+            Self::Caps => "caps",
         }
-    }
-
-    /// Returns `true` if it needs the peers of the hub.
-    pub(crate) fn has_peers_of_hub(self) -> bool {
-        self.is_of_hub() && self != Self::Tls
     }
 
     /// Returns `true` if it measures the hub. The other parts compare the framework with its peers,
@@ -95,8 +99,20 @@ impl Part {
             | Self::Scattered
             | Self::Startup
             | Self::Relay
-            | Self::Tls => true,
+            | Self::Tls
+            | Self::Bare
+            | Self::Sorting
+            | Self::Caps => true,
         }
+    }
+
+    /// Returns `true` if it compares the hub with other servers that have to be installed.
+    pub(crate) fn has_peers_of_hub(self) -> bool {
+        let is_alone = matches!(
+            self,
+            Self::Relay | Self::Tls | Self::Bare | Self::Sorting | Self::Caps
+        );
+        self.is_of_hub() && !is_alone
     }
 }
 

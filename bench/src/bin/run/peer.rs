@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead, BufReader},
     net::SocketAddr,
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -62,6 +63,13 @@ impl Peer {
         command.arg(kind);
         Server::start(command, rate)
     }
+}
+
+/// Starts a server that sends a file by `sendfile`.
+pub(crate) fn sendfile(file: &Path) -> Result<Server, Error> {
+    let mut command = sibling("server")?;
+    command.arg("sendfile").arg("--data").arg(file);
+    Server::start(command, 0)
 }
 
 /// Returns the command for another program of this package, in the same folder as this one.

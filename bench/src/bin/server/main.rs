@@ -5,13 +5,15 @@
 //! started it.
 //!
 //! The hub accepts `--data FOLDER|memory [--listen ADDRESS] [--upstream PATTERN]
-//! [--tls-listen ADDRESS --tls-folder FOLDER]`, and also ends at SIGTERM.
+//! [--tls-listen ADDRESS --tls-folder FOLDER]`, and also ends at SIGTERM. `sendfile` sends the file
+//! `--data FILE`.
 
 mod axum_peer;
 mod bare;
 mod headwater_peer;
 mod hub;
 mod operation;
+mod sendfile;
 mod slow;
 mod source;
 
@@ -19,7 +21,8 @@ use std::io::Read;
 
 use headwater_bench::{Error, system};
 
-const KINDS: &str = "headwater, hub, axum, bare, bare-ready, operation, operation-plain or slow";
+const KINDS: &str =
+    "headwater, hub, axum, bare, bare-ready, operation, operation-plain, sendfile or slow";
 
 /// The allocator of the `headwater` binary.
 #[global_allocator]
@@ -59,6 +62,7 @@ fn main() -> Result<(), Error> {
         "bare" => bare::run(rate, bare::Kind::Serialised),
         "bare-ready" => bare::run(rate, bare::Kind::Ready),
         "operation" => operation::run(),
+        "sendfile" => sendfile::run(data.ok_or("sendfile needs --data")?.as_ref()),
         "slow" => slow::run(),
         "operation-plain" => operation::run_plain(),
         _ => Err(format!("which server? {KINDS}").into()),

@@ -139,8 +139,12 @@ async fn a_reader_of_lines_gets_everything_before_the_damage() {
     let mut body = response.into_body();
     let mut lines = Vec::new();
     while let Some(Ok(frame)) = body.frame().await {
-        lines.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+        if let Some(data) = frame.data_ref() {
+            lines.extend_from_slice(data);
+        }
     }
-    let messages = lines.split(|byte| *byte == b'\n').filter(|it| it.starts_with(b"\""));
+    let messages = lines
+        .split(|byte| *byte == b'\n')
+        .filter(|it| it.starts_with(b"\""));
     assert_eq!(messages.count(), damaged);
 }

@@ -9,7 +9,10 @@ use headwater_bench::{
     publish::{self, Publisher, Until},
 };
 
-use super::server::{DURABLE, Folder, Kind};
+use super::{
+    folder::Folder,
+    server::{DURABLE, Kind},
+};
 use crate::{
     options::Options,
     report::{Bar, Report, Table},

@@ -10,15 +10,19 @@ use headwater_bench::{
     publish::{self, Publisher, Until},
 };
 
-use super::server::{DURABLE, Folder, Kind, Server};
+use super::{
+    folder::Folder,
+    server::{DURABLE, Kind, Server},
+};
 use crate::{
     options::Options,
     report::{Report, Table},
     stats::{median, ratio, spread},
 };
 
-const STREAM: &str = "catchup";
-const BATCH: u64 = 1000;
+pub(super) const STREAM: &str = "catchup";
+/// Messages of an append.
+pub(super) const BATCH: u64 = 1000;
 /// Number of connections and streams for the single appends.
 const SINGLES: u64 = 64;
 
@@ -45,14 +49,15 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
 }
 
 /// A server with a filled stream, restarted after filling.
-struct Filled {
+pub(super) struct Filled {
     data: Folder,
-    server: Server,
+    pub(super) server: Server,
     /// Disk space of the stream, in bytes.
     disk_bytes: u64,
 }
 
-fn fill(kind: Kind, appends: u64) -> Result<Filled, Error> {
+/// Fills a stream with appends of [`BATCH`] messages.
+pub(super) fn fill(kind: Kind, appends: u64) -> Result<Filled, Error> {
     let data = Folder::new()?;
     let disk_bytes = growth(kind, &data, |server| {
         server.create(&mut Connection::open(server.address())?, STREAM)?;
@@ -140,7 +145,7 @@ fn reading(
     Ok(())
 }
 
-/// Returns the speed in MB of bodies per second, and the number of responses.
+/// Reads a whole stream. Returns the speed in MB of bodies per second, and the number of responses.
 #[allow(clippy::cast_precision_loss, reason = "sizes far below 2^52")]
 pub(super) fn read(
     kind: Kind,
@@ -149,9 +154,29 @@ pub(super) fn read(
     form: Form,
     messages: u64,
 ) -> Result<(f64, u32), Error> {
-    let mut connection = Connection::open(server.address())?;
-    let (mut marks, mut bytes, mut answers) = (Marks::default(), 0, 0);
+    let (mut marks, mut bytes) = (Marks::default(), 0);
     let start = Instant::now();
+    let answers = fetch(kind, server, stream, form, |body| {
+        marks.feed(body);
+        bytes += body.len();
+    })?;
+    let seconds = start.elapsed().as_secs_f64();
+    if marks.count != messages {
+        return Err(format!("{} messages came of {messages}", marks.count).into());
+    }
+    Ok((bytes as f64 / 1e6 / seconds, answers))
+}
+
+/// Reads a whole stream and passes on the pieces of the bodies. Returns the number of responses.
+pub(super) fn fetch(
+    kind: Kind,
+    server: &Server,
+    stream: &str,
+    form: Form,
+    mut body: impl FnMut(&[u8]),
+) -> Result<u32, Error> {
+    let mut connection = Connection::open(server.address())?;
+    let mut answers = 0;
     let mut from = "-1".to_owned();
     loop {
         let target = kind.target(stream);
@@ -159,27 +184,19 @@ pub(super) fn read(
             Form::Answers => format!("{target}?offset={from}"),
             Form::Lines => format!("{target}?offset=-1&format=ndjson&live=false"),
         };
-        let answer = connection.ask(&request("GET", &target, "", b""), |body| {
-            marks.feed(body);
-            bytes += body.len();
-        })?;
+        let answer = connection.ask(&request("GET", &target, "", b""), &mut body)?;
         if answer.status() != 200 {
             return Err(format!("{target} was answered with {}", answer.status()).into());
         }
         answers += 1;
         if matches!(form, Form::Lines) || answer.header("stream-up-to-date") == Some("true") {
-            break;
+            return Ok(answers);
         }
         from = answer
             .header("stream-next-offset")
             .ok_or("an answer without the next offset")?
             .to_owned();
     }
-    let seconds = start.elapsed().as_secs_f64();
-    if marks.count != messages {
-        return Err(format!("{} messages came of {messages}", marks.count).into());
-    }
-    Ok((bytes as f64 / 1e6 / seconds, answers))
 }
 
 #[allow(clippy::cast_precision_loss, reason = "sizes far below 2^52")]

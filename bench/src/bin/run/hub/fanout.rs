@@ -14,10 +14,7 @@ use headwater_bench::{
     publish, system,
 };
 
-use super::{
-    reader::Way,
-    server::{Folder, Kind, Server},
-};
+use super::{folder::Folder, reader::Way, server::Kind};
 use crate::{
     options::Options,
     report::{Bar, Report, Table},

@@ -4,7 +4,7 @@ use std::{thread::sleep, time::Duration};
 
 use headwater_bench::{Error, http::Connection, load};
 
-use super::{reader::Way, server::Folder};
+use super::{folder::Folder, reader::Way};
 use crate::{
     options::Options,
     report::{Bar, Report, Table},

@@ -12,10 +12,7 @@ use headwater_bench::{
     load, system,
 };
 
-use super::{
-    reader::Way,
-    server::{Folder, Kind},
-};
+use super::{folder::Folder, reader::Way, server::Kind};
 use crate::{
     options::Options,
     report::{Bar, Report, Table},

@@ -8,7 +8,7 @@ use std::{
 
 use headwater_bench::{Error, http::Connection, load};
 
-use super::server::{Folder, Kind};
+use super::{folder::Folder, server::Kind};
 use crate::{
     options::Options,
     peer::Peer,

@@ -10,7 +10,8 @@ use headwater_bench::{
 
 use super::{
     catchup::{self, Form},
-    server::{Folder, Kind},
+    folder::Folder,
+    server::Kind,
 };
 use crate::{
     options::Options,

@@ -3,10 +3,8 @@
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -18,7 +16,7 @@ use headwater_bench::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::install;
+use super::{folder::Folder, install};
 use crate::{options::folder, peer::sibling};
 
 /// Time limit for a server's start, and for its end after SIGTERM.
@@ -140,7 +138,7 @@ impl Kind {
         let child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(fs::File::create(data.0.with_extension("log"))?)
+            .stderr(fs::File::create(data.path().with_extension("log"))?)
             .spawn()?;
         let mut server = Server {
             child,
@@ -156,7 +154,8 @@ impl Kind {
                 return Ok(server);
             }
             if let Some(status) = server.child.try_wait()? {
-                let said = fs::read_to_string(data.0.with_extension("log")).unwrap_or_default();
+                let said =
+                    fs::read_to_string(data.path().with_extension("log")).unwrap_or_default();
                 return Err(format!("{} ended with {status}: {said}", self.name()).into());
             }
             if Instant::now() > deadline {
@@ -177,7 +176,7 @@ impl Kind {
         Ok(match self {
             Self::Headwater => {
                 let mut command = sibling("server")?;
-                command.arg("hub").arg("--data").arg(&data.0);
+                command.arg("hub").arg("--data").arg(data.path());
                 command.args(["--listen", &format!("127.0.0.1:{port}")]);
                 command
             }
@@ -186,20 +185,20 @@ impl Kind {
                 command
                     .args(["--port", &port])
                     .arg("--data-dir")
-                    .arg(&data.0);
+                    .arg(data.path());
                 command
             }
             Self::Reference => {
                 let mut command = with_us("node".as_ref());
                 command.arg(folder().join("peers/durable_streams.mjs"));
-                command.arg(install::reference()).arg(port).arg(&data.0);
+                command.arg(install::reference()).arg(port).arg(data.path());
                 command
             }
             Self::Nchan => {
-                let path = data.0.join("nginx.conf");
-                fs::write(&path, nginx(&data.0, &port))?;
+                let path = data.path().join("nginx.conf");
+                fs::write(&path, nginx(data.path(), &port))?;
                 let mut command = with_us("nginx".as_ref());
-                command.arg("-p").arg(&data.0).arg("-c").arg(path);
+                command.arg("-p").arg(data.path()).arg("-c").arg(path);
                 command
             }
         })
@@ -331,66 +330,5 @@ impl Drop for Server {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
-    }
-}
-
-/// A folder for one server's data, on the benchmark's disk. Dropping this removes it.
-pub(crate) struct Folder(pub(super) PathBuf);
-
-impl Folder {
-    pub(crate) fn new() -> Result<Self, Error> {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = folder()
-            .join(".data")
-            .join(format!("{}-{number}", std::process::id()));
-        fs::create_dir_all(&path)?;
-        Ok(Self(path))
-    }
-
-    /// Returns the disk space of its files, in bytes.
-    pub(crate) fn disk_bytes(&self) -> Result<u64, Error> {
-        fn sum(path: &Path) -> std::io::Result<u64> {
-            let mut bytes = 0;
-            for entry in fs::read_dir(path)? {
-                let entry = entry?;
-                let about = entry.metadata()?;
-                // In units of 512 bytes on every file system: stat(2).
-                bytes += about.blocks() * 512;
-                if about.is_dir() {
-                    bytes += sum(&entry.path())?;
-                }
-            }
-            Ok(bytes)
-        }
-        Ok(sum(&self.0)?)
-    }
-}
-
-impl Folder {
-    /// Writes its files to the disk, and drops them from the page cache.
-    pub(crate) fn drop_from_cache(&self) -> Result<(), Error> {
-        fn each(path: &Path) -> std::io::Result<()> {
-            for entry in fs::read_dir(path)? {
-                let path = entry?.path();
-                if path.is_dir() {
-                    each(&path)?;
-                    continue;
-                }
-                let file = fs::File::open(&path)?;
-                file.sync_all()?;
-                rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
-            }
-            Ok(())
-        }
-        Ok(each(&self.0)?)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // A leftover doesn't matter, because the measurement is done.
-        let _ = fs::remove_dir_all(&self.0);
-        let _ = fs::remove_file(self.0.with_extension("log"));
     }
 }

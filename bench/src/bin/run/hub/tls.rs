@@ -17,7 +17,8 @@ use headwater_bench::{
 
 use super::{
     fanout::{self, Figures, STREAM},
-    server::{Folder, Kind, Server},
+    folder::Folder,
+    server::{Kind, Server},
 };
 use crate::{
     options::Options,
