@@ -120,7 +120,7 @@ fn an_invalid_setting_stops_the_start_with_its_name() {
     for (text, wanted) in [
         ("body_bytes = 1\n", "body_bytes"),
         ("[limits]\nmesage_bytes = 1\n", "mesage_bytes"),
-        ("durability = \"none\"\n", "`fsync` or `os`"),
+        ("durability = \"none\"\n", "expected one of `fsync`, `os`"),
         ("max_connections = 0\n", "max_connections"),
         (
             "public_url = \"example.com\"\n",
