@@ -339,7 +339,6 @@ fn a_hub_that_other_machines_reach_requires_credentials_or_to_be_opened() {
 fn settings_that_contradict_each_other_prevent_the_start() {
     let empty = Scratch::new("access-jwks-ca");
     fs::write(empty.path(), "no certificate").unwrap();
-    let url = "https://idp.example/jwks";
     let serve = ["serve", "--data", "memory", "--listen", "127.0.0.1:0"];
     for (args, part) in [
         (&["--anonymous", "read:a"] as &[&str], "requires none"),
@@ -365,12 +364,22 @@ fn settings_that_contradict_each_other_prevent_the_start() {
         ),
         #[cfg(all(feature = "jwks", feature = "tls"))]
         (
-            &["--jwks", url, "--jwks-ca", "/nowhere.pem"],
+            &[
+                "--jwks",
+                "https://idp.example/jwks",
+                "--jwks-ca",
+                "/nowhere.pem",
+            ],
             "/nowhere.pem: No such file",
         ),
         #[cfg(all(feature = "jwks", feature = "tls"))]
         (
-            &["--jwks", url, "--jwks-ca", empty.path()],
+            &[
+                "--jwks",
+                "https://idp.example/jwks",
+                "--jwks-ca",
+                empty.path(),
+            ],
             "holds no PEM section `CERTIFICATE`",
         ),
         #[cfg(all(feature = "jwks", feature = "tls"))]
