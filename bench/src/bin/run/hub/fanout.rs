@@ -14,7 +14,11 @@ use headwater_bench::{
     publish, system,
 };
 
-use super::{folder::Folder, reader::Way, server::Kind};
+use super::{
+    folder::Folder,
+    reader::Way,
+    server::{Kind, Server},
+};
 use crate::{
     options::Options,
     report::{Bar, Report, Table},

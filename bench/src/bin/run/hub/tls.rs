@@ -62,8 +62,8 @@ impl Hub {
     fn start() -> Result<Self, Error> {
         let (data, folder) = (Folder::new()?, Folder::new()?);
         let certificate = Certificate::new()?;
-        certificate.write(&folder.0)?;
-        let (server, tls) = Kind::Headwater.with_tls(&data, &folder.0)?;
+        certificate.write(folder.path())?;
+        let (server, tls) = Kind::Headwater.with_tls(&data, folder.path())?;
         server.create(&mut Connection::open(server.address())?, STREAM)?;
         let hub = Self {
             server,
@@ -247,7 +247,7 @@ fn reload(
     new: &Certificate,
     readers: Vec<Reader>,
 ) -> Result<Vec<Vec<String>>, Error> {
-    new.write(&hub.folder.0)?;
+    new.write(hub.folder.path())?;
     hub.server.hang_up()?;
     let used = hub.until_used(client, new)?;
     let mut connection = Connection::open(hub.server.address())?;
