@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use headwater_log::{Append, Log, Offset, Outcome, Position, ReadFrom, StreamName};
@@ -18,16 +17,16 @@ use crate::support::{fresh, name, open_log, outside, plain, runtime, texts};
 const MESSAGES: u64 = 60;
 const PRODUCERS: u64 = 4;
 /// The time that a round has after its faults.
-const ROUND: Duration = Duration::from_secs(120);
+pub(crate) const ROUND: Duration = Duration::from_secs(120);
 
-fn rounds(default: usize) -> usize {
+pub(crate) fn rounds(default: usize) -> usize {
     let rounds = std::env::var("HEADWATER_NATS_ROUNDS").ok();
     rounds
         .and_then(|rounds| rounds.parse().ok())
         .unwrap_or(default)
 }
 
-fn stream() -> StreamName {
+pub(crate) fn stream() -> StreamName {
     name("faults")
 }
 
@@ -148,7 +147,7 @@ impl Round {
     }
 }
 
-fn pause(milliseconds: u64) {
+pub(crate) fn pause(milliseconds: u64) {
     std::thread::sleep(Duration::from_millis(milliseconds));
 }
 
@@ -257,135 +256,4 @@ fn an_append_of_a_hub_that_dies_can_be_repeated_at_another() {
         assert_eq!(texts(&chunk), expected);
     }
     println!("{stored} of 20 appends were stored by the hub that died");
-}
-
-/// An operation of a history: when it ran, and the offset that it returned.
-#[derive(Clone, Copy, Debug)]
-struct Seen {
-    start: Instant,
-    end: Instant,
-    offset: u64,
-    is_append: bool,
-}
-
-/// Returns the first two operations that contradict each other. The offset after an append takes
-/// effect once and grows, and a read returns the one at some moment while it ran. So of two operations
-/// one of which ended before the other started, the later has no smaller offset, and a greater one if
-/// it is an append.
-fn contradiction(history: &[Seen]) -> Option<(Seen, Seen)> {
-    let mut by_end = history.to_vec();
-    by_end.sort_by_key(|seen| seen.end);
-    let mut by_start = history.to_vec();
-    by_start.sort_by_key(|seen| seen.start);
-    let mut ended = by_end.iter().peekable();
-    let mut greatest: Option<Seen> = None;
-    for later in by_start {
-        while let Some(earlier) = ended.next_if(|seen| seen.end < later.start) {
-            if greatest.is_none_or(|seen| seen.offset < earlier.offset) {
-                greatest = Some(*earlier);
-            }
-        }
-        if let Some(earlier) = greatest
-            && (later.offset < earlier.offset
-                || (later.is_append && later.offset == earlier.offset))
-        {
-            return Some((earlier, later));
-        }
-    }
-    None
-}
-
-#[test]
-fn a_wrong_history_is_found() {
-    let base = Instant::now();
-    let seen = |start: u64, end: u64, offset, is_append| Seen {
-        start: base + Duration::from_millis(start),
-        end: base + Duration::from_millis(end),
-        offset,
-        is_append,
-    };
-    let right = [
-        seen(0, 10, 1, true),
-        seen(5, 15, 0, false),
-        seen(11, 20, 2, true),
-        seen(12, 30, 1, false),
-        seen(21, 25, 2, false),
-    ];
-    assert!(contradiction(&right).is_none());
-    // A read misses an append that had ended.
-    assert!(contradiction(&[right[0], seen(11, 12, 0, false)]).is_some());
-    // A read goes back behind an earlier read.
-    assert!(contradiction(&[right[4], seen(26, 27, 1, false)]).is_some());
-    // Two appends have one offset.
-    assert!(contradiction(&[right[0], seen(11, 12, 1, true)]).is_some());
-}
-
-#[test]
-fn appends_and_reads_of_two_hubs_are_linearizable_while_leaders_die() {
-    let Some(mut servers) = Servers::three() else {
-        return;
-    };
-    let options = fresh(&servers);
-    let hubs: Vec<_> = (0..2).map(|_| Arc::new(open_log(&options))).collect();
-    outside(hubs[0].create(&stream(), plain())).unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
-    let clients: Vec<_> = (0..8_usize)
-        .map(|client| {
-            let (hub, stop) = (Arc::clone(&hubs[client % 2]), Arc::clone(&stop));
-            runtime().spawn(async move {
-                let mut history = Vec::new();
-                while !stop.load(Ordering::Relaxed) {
-                    let start = Instant::now();
-                    let is_append = client < 4;
-                    let offset = match is_append {
-                        true => {
-                            let append = Append::new(vec!["m".into()]);
-                            match hub.append(&stream(), append).await {
-                                Ok(Outcome::Appended(receipt)) => Some(receipt.next),
-                                Ok(other) => panic!("{other:?}"),
-                                Err(_) => None,
-                            }
-                        }
-                        false => {
-                            let read = hub.read(&stream(), ReadFrom::Tail, 1).await;
-                            read.ok().map(|chunk| chunk.next)
-                        }
-                    };
-                    let end = Instant::now();
-                    if let Some(offset) = offset {
-                        let offset = offset.number();
-                        history.push(Seen {
-                            start,
-                            end,
-                            offset,
-                            is_append,
-                        });
-                    }
-                    sleep(Duration::from_millis(3)).await;
-                }
-                history
-            })
-        })
-        .collect();
-    for _ in 0..rounds(1) {
-        pause(500);
-        let leader = outside(servers.leader(&options.prefix));
-        servers.all[leader].kill();
-        pause(1500);
-        servers.restart(leader);
-    }
-    pause(1000);
-    stop.store(true, Ordering::Relaxed);
-    let history = outside(async {
-        let mut all = Vec::new();
-        for client in clients {
-            all.extend(client.await.unwrap());
-        }
-        all
-    });
-    println!("{} operations", history.len());
-    assert!(history.len() > 100);
-    if let Some((earlier, later)) = contradiction(&history) {
-        panic!("{earlier:?}\n{later:?}");
-    }
 }

@@ -31,6 +31,7 @@ mod trimmed;
 
 mod faults;
 mod hubs;
+mod linear;
 mod model;
 mod opening;
 mod servers;
