@@ -52,7 +52,7 @@ pub use options::{Credentials, Durability, NatsOptions, Tls};
 
 use cache::Records;
 use format::batch::Op;
-use limits::{REPLAY_STALLED, SWEEP_STEP, WRITE_DEADLINE};
+use limits::{ACK_TIMEOUT, REPLAY_STALLED, SWEEP_STEP, WRITE_DEADLINE};
 use open_error::Why;
 use replica::{Replica, Reply};
 use setup::Cluster;
@@ -188,8 +188,8 @@ impl NatsLog {
         self.shared.room.close();
         self.tasks.iter().for_each(AbortHandle::abort);
         self.shared.replica.lock().machine.close();
-        // What was sent is not lost by closing the connection.
-        let _ = self.shared.cluster.client.flush().await;
+        // What was sent is not lost by closing the connection. Without one, the flush waits for the next.
+        let _ = timeout(ACK_TIMEOUT, self.shared.cluster.client.flush()).await;
     }
 }
 

@@ -96,6 +96,23 @@ fn without_the_cluster_known_messages_can_be_read_but_not_where_they_end() {
 }
 
 #[test]
+fn without_the_cluster_a_hub_ends_in_time() {
+    let Some(mut servers) = Servers::one() else {
+        return;
+    };
+    let log = open_log(&fresh(&servers));
+    run(log.create(&name("s"), plain())).unwrap();
+    servers.all[0].kill();
+    run(async {
+        while log.writable().is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        log.close().await.unwrap();
+        assert!(log.info(&name("s")).await.unwrap_err().is_closed());
+    });
+}
+
+#[test]
 fn an_append_wakes_followers_on_the_other_hub() {
     let Some(servers) = Servers::one() else {
         return;
