@@ -85,6 +85,8 @@ function roundRobin(urls) {
     response.on("close", () => call.destroy());
     request.pipe(call);
   });
+  // The suite's process can be busy for longer than the default, and then uses a connection that was closed meanwhile.
+  proxy.keepAliveTimeout = 0;
   process.on("exit", () => proxy.close());
   return new Promise((resolve) => {
     proxy.listen(0, "127.0.0.1", () => resolve(`http://127.0.0.1:${proxy.address().port}`));
