@@ -76,7 +76,7 @@ impl Certificate {
     }
 }
 
-/// What readers trust. They resume no session.
+/// The client side of TLS, with the certificates that readers trust. It resumes no session.
 #[derive(Clone)]
 pub struct Client(Arc<ClientConfig>);
 

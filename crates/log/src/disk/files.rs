@@ -50,8 +50,8 @@ const FILE_BYTES: u64 = 256 << 20;
 const SMALL_BYTES: u64 = 32 << 20;
 const JOIN_AT: usize = 8;
 
-/// Keeps a segment prepared until the log is closed. Those of a log that is closed or to which little is
-/// appended, or whose disk is full, are short.
+/// Keeps a segment prepared until the log is closed. Prepared segments are short if the log is closed, if
+/// little is appended to it, or if the disk is full.
 pub(crate) fn prepare(engine: &Engine, spares: &Spares) {
     let mut used = Instant::now();
     let mut load = Load::new(engine);

@@ -283,7 +283,7 @@ impl Store {
         Err(Error::damaged(format!("stream {id} lacks offset {at}")))
     }
 
-    /// Reads records of segments. Those that are close to each other are read at once. After the first
+    /// Reads records of segments. Neighbouring records are read at once. After the first
     /// one, it stops at a damaged one.
     fn read_located(&self, id: u64, located: &[Located]) -> Result<Vec<Record>, Error> {
         let start = |it: &Located| u64::from(it.run.offset);

@@ -16,7 +16,7 @@ impl<S: Stored> Machine<S> {
     ///
     /// # Errors
     ///
-    /// Those of [`Log::append`](crate::Log::append) but for storage.
+    /// The errors of [`Log::append`](crate::Log::append), except for storage.
     pub fn append(
         &mut self,
         name: &StreamName,

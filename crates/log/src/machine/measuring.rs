@@ -12,7 +12,7 @@ impl<S: Stored> Machine<S> {
     ///
     /// # Errors
     ///
-    /// Those of [`read`](Self::read).
+    /// The errors of [`read`](Self::read).
     pub fn measure(&self, name: &StreamName, from: ReadFrom, budget: u64) -> Result<Extent, Error> {
         let id = self.get(name)?;
         let (from, tail) = self.start(id, from)?;

@@ -119,7 +119,7 @@ impl<S> Stream<S> {
     }
 }
 
-/// What a machine depends on besides its operations. Machines that are to agree have the same.
+/// The settings that the state depends on besides the operations. All machines of a log need the same ones.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// Maximum bytes in use: messages, and an estimate of the memory for each message, producer and

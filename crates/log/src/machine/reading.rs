@@ -222,7 +222,7 @@ impl<S: Stored> Machine<S> {
     ///
     /// # Errors
     ///
-    /// Those of [`Log::read`](crate::Log::read) but for storage.
+    /// The errors of [`Log::read`](crate::Log::read), except for storage.
     pub fn read(
         &self,
         name: &StreamName,

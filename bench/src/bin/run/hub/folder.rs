@@ -46,7 +46,7 @@ impl Folder {
         })
     }
 
-    /// Adds up the files and folders. Those that disappear meanwhile count as nothing.
+    /// Adds up the files and folders. A file that disappears meanwhile counts as nothing.
     fn sum(&self, bytes: &dyn Fn(&Path, &fs::Metadata) -> u64) -> Result<u64, Error> {
         fn each(path: &Path, bytes: &dyn Fn(&Path, &fs::Metadata) -> u64) -> std::io::Result<u64> {
             let mut sum = 0;

@@ -113,7 +113,7 @@ impl World {
                 0 => self.creation(),
                 _ => self.append(),
             };
-            // Those on one stream are plain appends.
+            // Appends to one stream are plain ones.
             let touches = |op: &Op| match op {
                 Op::Create { name, create, .. } => {
                     let source = create.fork.as_ref().map(|fork| fork.source.clone());
