@@ -3,8 +3,6 @@
 //! A build without the feature `nats` knows these settings too, but hides them, and reports how to
 //! build it with the feature.
 
-#[cfg(feature = "nats")]
-use std::error::Error as _;
 use std::path::{Path, PathBuf};
 #[cfg(feature = "nats")]
 use std::sync::Arc;
@@ -17,6 +15,8 @@ use headwater_nats::{NatsLog, NatsOptions};
 use serde::Deserialize;
 
 use super::Durability;
+#[cfg(feature = "nats")]
+use super::with_causes;
 use crate::exit::Failure;
 
 /// The schemes of `--data` for a cluster.
@@ -125,15 +125,7 @@ impl Cluster {
             Durability::Memory => "acknowledged as the servers' settings say",
         };
         let opened = NatsLog::open(self.options.clone()).await;
-        let log = opened.map_err(|error| {
-            let mut text = error.to_string();
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                text = format!("{text}: {error}");
-                cause = error.source();
-            }
-            Failure::other(text)
-        })?;
+        let log = opened.map_err(|error| Failure::other(with_causes(&error)))?;
         Ok((Arc::new(log), format!("on NATS JetStream, {when}")))
     }
 }
@@ -149,14 +141,24 @@ pub(super) fn servers(data: &Path) -> Option<Vec<String>> {
     Some(servers.collect())
 }
 
+/// Returns the settings of a cluster that are given, if any are.
+fn given(args: &ClusterArgs, file: &File) -> Option<&'static str> {
+    match () {
+        () if *args != ClusterArgs::default() => Some("`--nats-…`"),
+        () if *file != File::default() => Some("the section [nats] of the file"),
+        () => None,
+    }
+}
+
 /// Refuses a cluster and its settings, in a build that can't use one.
 #[cfg(any(test, not(feature = "nats")))]
 pub(super) fn refuse(data: &Path, args: &ClusterArgs, file: &File) -> Result<(), Failure> {
     let what = match servers(data) {
         Some(_) => "`--data nats://…`",
-        None if *args != ClusterArgs::default() => "`--nats-…`",
-        None if *file != File::default() => "the section [nats] of the file",
-        None => return Ok(()),
+        None => match given(args, file) {
+            Some(given) => given,
+            None => return Ok(()),
+        },
     };
     Err(Failure::other(format!(
         "{what} needs a build with the feature `nats`, which this one doesn't have. In a checkout of \
@@ -175,7 +177,14 @@ impl ClusterArgs {
         limits: &Limits,
     ) -> Result<Option<Cluster>, Failure> {
         let Some(servers) = servers(data) else {
-            return Ok(None);
+            return match given(&self, &file) {
+                None => Ok(None),
+                Some(given) => Err(Failure::other(format!(
+                    "{given} is for a cluster, and `--data {}` isn't one: name its servers, as in `--data \
+                     nats://a:4222,b:4222`",
+                    data.display()
+                ))),
+            };
         };
         let mut options = NatsOptions::new(servers);
         options.durability = match durability {
@@ -248,6 +257,32 @@ mod tests {
             servers("tls://a:1,b,nats://c").unwrap(),
             ["tls://a:1", "tls://b", "nats://c"]
         );
+    }
+
+    #[cfg(feature = "nats")]
+    #[test]
+    fn settings_of_a_cluster_are_refused_for_a_folder() {
+        let lay = |args: ClusterArgs, file: File| {
+            let (data, limits) = (Path::new("./data"), Limits::default());
+            let laid = args.lay(file, data, Durability::Fsync, &limits);
+            laid.map_err(|failure| format!("{failure:?}"))
+        };
+        assert!(lay(ClusterArgs::default(), File::default()).is_ok_and(|laid| laid.is_none()));
+        let args = ClusterArgs {
+            nats_owner: true,
+            ..ClusterArgs::default()
+        };
+        let file = File {
+            replicas: Some(1),
+            ..File::default()
+        };
+        for (refused, what) in [
+            (lay(args, File::default()), "`--nats-…`"),
+            (lay(ClusterArgs::default(), file), "[nats]"),
+        ] {
+            let text = refused.unwrap_err();
+            assert!(text.contains(what) && text.contains("./data"), "{text}");
+        }
     }
 
     #[test]

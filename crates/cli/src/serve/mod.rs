@@ -13,7 +13,6 @@ mod tls;
 mod upstream;
 
 use std::{
-    error::Error as _,
     io::{self, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
@@ -323,19 +322,24 @@ async fn open(config: &Config) -> Result<(Arc<dyn Log>, String), Failure> {
     Ok((Arc::new(log), format!("in {folder}, {when}")))
 }
 
-/// Describes why the log in a folder can't be opened, and the remedy.
-pub(crate) fn cannot_open(folder: &Path, error: &headwater_log::Error) -> String {
-    let shown = folder.display();
-    let mut text = format!("can't open the data in {shown}: {error}");
+/// Returns the text of an error and its causes. A cause that the text already contains isn't repeated.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         let why = error.to_string();
-        // Don't repeat a cause that the text already contains.
         if !text.contains(&why) {
             text = format!("{text}: {why}");
         }
         cause = error.source();
     }
+    text
+}
+
+/// Describes why the log in a folder can't be opened, and the remedy.
+pub(crate) fn cannot_open(folder: &Path, error: &headwater_log::Error) -> String {
+    let shown = folder.display();
+    let mut text = format!("can't open the data in {shown}: {}", with_causes(error));
     if error.is_damaged() {
         let ask = format!(
             ". Copy the folder before anything else. Then restore a backup; or see what is whole with \
