@@ -182,7 +182,7 @@ pub struct ForkPoint {
 }
 
 /// Refuses a fork at an offset that belongs to another stream.
-pub(crate) fn check_fork_of(source: &Lineage, from: &ForkFrom) -> Result<(), Error> {
+fn check_fork_of(source: &Lineage, from: &ForkFrom) -> Result<(), Error> {
     let (Some(at), Some(incarnation)) = (from.at, from.of) else {
         return Ok(());
     };
@@ -205,10 +205,49 @@ pub(crate) fn fork_lineage(
     source.fork(incarnation, Offset::new(parting))
 }
 
+/// Returns the offset of the source at which a fork begins.
+///
+/// # Errors
+/// The fork names another incarnation of its source, or an offset that was trimmed.
+pub(crate) fn fork_offset(
+    source: &Lineage,
+    from: &ForkFrom,
+    floor: u64,
+    tail: u64,
+) -> Result<u64, Error> {
+    check_fork_of(source, from)?;
+    let at = from.at.map_or(tail, Offset::number);
+    if at < floor {
+        return Err(Kind::Trimmed {
+            floor: source.at(Offset::new(floor)),
+        }
+        .into());
+    }
+    Ok(at)
+}
+
+/// Returns the point of a fork at offset `at` of a source with this tail, and the number of bytes of the
+/// last inherited message if it is shortened. `next` is the size of the message at `at`.
+pub(crate) fn fork_point(
+    from: ForkFrom,
+    at: u64,
+    tail: u64,
+    next: Option<u64>,
+) -> Result<(ForkPoint, Option<usize>), Error> {
+    let (own, cut) = own_part(at, tail, from.skip, next)?;
+    let point = ForkPoint {
+        source: from.source,
+        at: Offset::new(at),
+        skip: from.skip,
+        own: Offset::new(own),
+    };
+    Ok((point, cut))
+}
+
 /// Returns the first own offset of a fork at offset `at` of a source with this tail, and the number
 /// of bytes of the last inherited message if it is shortened. `next` is the size of the message at
 /// `at`.
-pub(crate) fn own_part(
+fn own_part(
     at: u64,
     tail: u64,
     skip: Skip,

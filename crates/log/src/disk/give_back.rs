@@ -22,14 +22,14 @@ use crate::error::Error;
 /// messages are more.
 const DEAD_BYTES: u64 = if cfg!(test) { 16 << 10 } else { 256 << 20 };
 
-/// The files that a pass rewrites. It removes those without live messages in any case.
+/// The files that a pass rewrites. It removes files without live messages in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effort {
-    /// As few of those that are half dead as keep the dead messages within bounds.
+    /// As few of the half-dead files as keep the dead messages within bounds.
     Least,
-    /// Those that are half dead.
+    /// The files that are half dead.
     Half,
-    /// All with dead messages.
+    /// All files with dead messages.
     All,
 }
 
@@ -129,14 +129,9 @@ fn rewrite_sorted(
     let sorted = Arc::clone(&store.sorted.read());
     let (mut files, mut contents) = (Vec::new(), Vec::new());
     for file in sorted.iter() {
-        match content(liveness, file) {
-            Ok(content) => {
-                files.push(file);
-                contents.push(content);
-            }
-            // Other files can be freed.
-            Err(error) if error.is_damaged() => engine.note_damage(&error),
-            Err(error) => return Err(error),
+        if let Some(content) = unless_damaged(engine, content(liveness, file))? {
+            files.push(file);
+            contents.push(content);
         }
     }
     let most_dead = DEAD_BYTES.max(engine.committed().bytes / 2);
@@ -146,13 +141,21 @@ fn rewrite_sorted(
             return Ok(true);
         }
         let terms = Paced::new(engine, store, why);
-        match rewrite::again(store, std::slice::from_ref(files[at]), &terms) {
-            Ok(fits) => skipped |= !fits,
-            Err(error) if error.is_damaged() => engine.note_damage(&error),
-            Err(error) => return Err(error),
-        }
+        let rewritten = rewrite::again(store, std::slice::from_ref(files[at]), &terms);
+        skipped |= unless_damaged(engine, rewritten)? == Some(false);
     }
     Ok(skipped)
+}
+
+/// Returns `None` if a file is damaged. It stays as it is, and other files can be freed.
+fn unless_damaged<T>(engine: &Engine, result: Result<T, Error>) -> Result<Option<T>, Error> {
+    match result {
+        Err(error) if error.is_damaged() => {
+            engine.note_damage(&error);
+            Ok(None)
+        }
+        result => result.map(Some),
+    }
 }
 
 /// Sorts the segments up to the last one of which enough is removed: one in the middle can't be removed
@@ -220,7 +223,7 @@ mod tests {
     fn a_busy_log_rewrites_only_what_keeps_the_dead_messages_within_bounds() {
         let files = files(&[100, 50, 0, 10, 60, 30]);
         let least = |most_dead| choose(&files, Effort::Least, most_dead);
-        // 350 bytes are dead. Those of the third file cost nothing.
+        // 350 bytes are dead. Freeing the third file costs nothing.
         assert_eq!(least(1000), [2]);
         assert_eq!(least(250), [2]);
         assert_eq!(least(249), [2, 3]);

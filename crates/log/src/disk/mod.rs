@@ -44,10 +44,10 @@ use crate::incarnation::Identity;
 use crate::limits;
 use crate::log::{Answer, Log};
 use crate::name::StreamName;
-use crate::offset::{Offset, Position};
+use crate::offset::Position;
 use crate::producers::Known;
 use crate::read::{Chunk, Created, Extent, Info, Matching, OrderChunk, Page, ReadFrom, Usage};
-use crate::settings::{Create, ForkFrom, ForkPoint, check_fork_of, own_part};
+use crate::settings::{self, Create, ForkFrom};
 use engine::Engine;
 use format::settings::Fork;
 use headwater_journal::Disk;
@@ -247,32 +247,17 @@ impl DiskLog {
                 Kind::NotFound => Kind::SourceNotFound.into(),
                 _ => error,
             })?;
-        check_fork_of(&source.lineage, &from)?;
         let tail = source.progress().tail.number();
-        let floor = source.floor();
-        let at = from.at.map_or(tail, Offset::number);
-        if at < floor {
-            return Err(Kind::Trimmed {
-                floor: source.lineage.at(Offset::new(floor)),
-            }
-            .into());
-        }
+        let at = settings::fork_offset(&source.lineage, &from, source.floor(), tail)?;
         let mut next = None;
-        if at < tail && matches!(from.skip, crate::settings::Skip::Bytes(1..)) {
+        if at < tail && matches!(from.skip, settings::Skip::Bytes(1..)) {
             let source = Arc::clone(&source);
             let size = self
                 .blocking(move |engine, store| reader::size_of(engine, store, &source, at))
                 .await?;
             next = Some(size);
         }
-        let (own, cut) = own_part(at, tail, from.skip, next)?;
-        let (at, own) = (Offset::new(at), Offset::new(own));
-        let point = ForkPoint {
-            source: from.source,
-            at,
-            skip: from.skip,
-            own,
-        };
+        let (point, cut) = settings::fork_point(from, at, tail, next)?;
         Ok((
             Fork {
                 id: source.id,

@@ -14,14 +14,14 @@ use crate::limits;
 use crate::name::StreamName;
 use crate::offset::Offset;
 use crate::read::Created;
-use crate::settings::{self, Create, ForkFrom, ForkPoint};
+use crate::settings::{self, Create, ForkFrom};
 
 impl<S: Stored> Machine<S> {
     /// Creates a stream, as [`Log::create`](crate::Log::create) does.
     ///
     /// # Errors
     ///
-    /// Those of [`Log::create`](crate::Log::create) but for storage.
+    /// The errors of [`Log::create`](crate::Log::create), except for storage.
     pub fn create(
         &mut self,
         name: &StreamName,
@@ -125,25 +125,11 @@ impl<S: Stored> Machine<S> {
                 Kind::NotFound => Kind::SourceNotFound.into(),
                 _ => error,
             })?;
-        settings::check_fork_of(&self.by_id[&source].lineage, &from)?;
         let tail = self.by_id[&source].state.tail;
-        let at = from.at.map_or(tail, Offset::number);
-        let floor = self.floor(source);
-        if at < floor {
-            return Err(Kind::Trimmed {
-                floor: self.by_id[&source].lineage.at(Offset::new(floor)),
-            }
-            .into());
-        }
+        let lineage = &self.by_id[&source].lineage;
+        let at = settings::fork_offset(lineage, &from, self.floor(source), tail)?;
         let next = (at < tail).then(|| self.piece(source, at, at + 1).size(0) as u64);
-        let (own, cut) = settings::own_part(at, tail, from.skip, next)?;
-        let (at, own) = (Offset::new(at), Offset::new(own));
-        let point = ForkPoint {
-            source: from.source,
-            at,
-            skip: from.skip,
-            own,
-        };
+        let (point, cut) = settings::fork_point(from, at, tail, next)?;
         Ok(Fork { source, point, cut })
     }
 }
