@@ -1,4 +1,4 @@
-//! What the tasks of a log share.
+//! The state that the tasks of a log share.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::replica::{Replica, Replies, Reply};
 use crate::setup::Cluster;
 use crate::writer::Queued;
 
-/// How a batch of this hub ended.
+/// The end of a batch of this hub.
 #[derive(Debug)]
 pub(crate) enum Settled {
     Applied(Replies),
@@ -27,7 +27,7 @@ pub(crate) enum Settled {
 }
 
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct Engine {
     pub(crate) cluster: Cluster,
     pub(crate) limits: Limits,
     pub(crate) clock: Clock,
@@ -51,7 +51,7 @@ pub(crate) struct Shared {
     pub(crate) full: AtomicBool,
 }
 
-impl Shared {
+impl Engine {
     /// Returns the time: that of this hub, but never before that of the log.
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now().max(self.replica.lock().machine.now())
@@ -138,7 +138,7 @@ impl Shared {
 /// Answers reads with the end of the log. Reads that wait share one request, which starts after all
 /// of them.
 pub(crate) async fn name_ends(
-    shared: Arc<Shared>,
+    engine: Arc<Engine>,
     mut waiting: mpsc::UnboundedReceiver<oneshot::Sender<Result<u64, String>>>,
 ) {
     while let Some(first) = waiting.recv().await {
@@ -146,9 +146,9 @@ pub(crate) async fn name_ends(
         while let Ok(next) = waiting.try_recv() {
             asked.push(next);
         }
-        let end = end(&shared).await;
+        let end = end(&engine).await;
         if let Ok(end) = end {
-            shared.name_end(end);
+            engine.name_end(end);
         }
         for sender in asked {
             // The read may have given up.
@@ -158,10 +158,10 @@ pub(crate) async fn name_ends(
 }
 
 /// Requests the end of the log from the leader until it answers.
-async fn end(shared: &Shared) -> Result<u64, String> {
+async fn end(engine: &Engine) -> Result<u64, String> {
     let deadline = Instant::now() + READ_DEADLINE;
     loop {
-        match shared.cluster.last().await {
+        match engine.cluster.last().await {
             Ok(end) => return Ok(end),
             Err(error) if Instant::now() >= deadline => {
                 return Err(format!("the end of the log isn't known: {error}"));

@@ -23,6 +23,7 @@
 //! message. They need the program `nats-server` (`HEADWATER_NATS_SERVER`, `.venv/bin`, or `PATH`).
 
 mod cache;
+mod engine;
 mod format;
 mod limits;
 mod located;
@@ -32,7 +33,6 @@ mod options;
 mod replica;
 mod servers;
 mod setup;
-mod shared;
 mod tail;
 mod writer;
 
@@ -51,12 +51,12 @@ pub use open_error::OpenError;
 pub use options::{Credentials, Durability, NatsOptions, Tls};
 
 use cache::Records;
+use engine::Engine;
 use format::batch::Op;
 use limits::{ACK_TIMEOUT, REPLAY_STALLED, SWEEP_STEP, WRITE_DEADLINE};
 use open_error::Why;
 use replica::{Replica, Reply};
 use setup::Cluster;
-use shared::Shared;
 
 #[doc = include_str!("format.md")]
 pub mod cluster_format {}
@@ -68,7 +68,7 @@ pub mod cluster_format {}
 /// progress.
 #[derive(Debug)]
 pub struct NatsLog {
-    shared: Arc<Shared>,
+    engine: Arc<Engine>,
     head: watch::Receiver<Position>,
     tasks: Vec<AbortHandle>,
 }
@@ -86,7 +86,7 @@ impl NatsLog {
         let (queue, queued) = mpsc::unbounded_channel();
         let (syncs, waiting) = mpsc::unbounded_channel();
         let room = options.limits.queued_bytes.clamp(1, u32::MAX as usize);
-        let shared = Arc::new(Shared {
+        let engine = Arc::new(Engine {
             records: Records::new(cluster.stream.clone(), options.cache_bytes),
             replica: Mutex::new(Replica::new(cluster.identity, head)),
             cluster,
@@ -103,32 +103,32 @@ impl NatsLog {
             full: AtomicBool::new(false),
         });
         let tasks = vec![
-            tokio::spawn(tail::follow(Arc::clone(&shared))).abort_handle(),
-            tokio::spawn(shared::name_ends(Arc::clone(&shared), waiting)).abort_handle(),
-            tokio::spawn(writer::write(Arc::clone(&shared), queued)).abort_handle(),
+            tokio::spawn(tail::follow(Arc::clone(&engine))).abort_handle(),
+            tokio::spawn(engine::name_ends(Arc::clone(&engine), waiting)).abort_handle(),
+            tokio::spawn(writer::write(Arc::clone(&engine), queued)).abort_handle(),
         ];
         let mut log = Self {
-            shared,
+            engine,
             head: seen,
             tasks,
         };
         log.replay().await.map_err(Why::Read)?;
-        let sweeping = sweep(Arc::clone(&log.shared), options.reclaim_every);
+        let sweeping = sweep(Arc::clone(&log.engine), options.reclaim_every);
         log.tasks.push(tokio::spawn(sweeping).abort_handle());
         Ok(log)
     }
 
     /// Reads the log, and sets the limits of the state if they differ.
     async fn replay(&self) -> Result<(), Error> {
-        let shared = &self.shared;
+        let engine = &self.engine;
         let start = Instant::now();
-        let mut applied = shared.applied.subscribe();
+        let mut applied = engine.applied.subscribe();
         loop {
             let before = *applied.borrow_and_update();
-            match shared.sync().await {
+            match engine.sync().await {
                 Ok(()) => break,
                 Err(error) => {
-                    shared.check()?;
+                    engine.check()?;
                     let progress = timeout(REPLAY_STALLED, applied.wait_for(|now| *now > before));
                     if progress.await.is_err() {
                         return Err(error);
@@ -139,14 +139,14 @@ impl NatsLog {
         let records = *applied.borrow();
         let milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(records, milliseconds, "the log was read");
-        let wanted = &shared.limits;
+        let wanted = &engine.limits;
         let differs = {
-            let limits = &shared.replica.lock().limits;
+            let limits = &engine.replica.lock().limits;
             (limits.streams, limits.producers, limits.ended)
                 != (wanted.streams, wanted.producers, wanted.ended)
         };
         if differs {
-            shared.perform(Op::Limit(wanted.clone()), 1).await?;
+            engine.perform(Op::Limit(wanted.clone()), 1).await?;
         }
         Ok(())
     }
@@ -160,7 +160,7 @@ impl NatsLog {
     ///
     /// Storage, closed.
     pub async fn catch_up(&self) -> Result<(), Error> {
-        self.shared.sync().await
+        self.engine.sync().await
     }
 
     /// Ends expired streams and trims messages that are too old. This also happens in the
@@ -170,26 +170,26 @@ impl NatsLog {
     ///
     /// Storage, closed.
     pub async fn reclaim(&self) -> Result<(), Error> {
-        self.shared.sync().await?;
-        while self.shared.is_due() {
-            self.shared.perform(Op::Sweep(SWEEP_STEP), 1).await?;
+        self.engine.sync().await?;
+        while self.engine.is_due() {
+            self.engine.perform(Op::Sweep(SWEEP_STEP), 1).await?;
         }
         Ok(())
     }
 
     /// Waits for operations in progress, and ends the tasks.
     async fn finish(&self) {
-        let room = self.shared.limits.queued_bytes.clamp(1, u32::MAX as usize);
+        let room = self.engine.limits.queued_bytes.clamp(1, u32::MAX as usize);
         let all = u32::try_from(room).unwrap_or(u32::MAX);
-        let finished = timeout(WRITE_DEADLINE, self.shared.room.acquire_many(all)).await;
+        let finished = timeout(WRITE_DEADLINE, self.engine.room.acquire_many(all)).await;
         if finished.is_err() {
             tracing::warn!("operations in progress at the close may be unfinished");
         }
-        self.shared.room.close();
+        self.engine.room.close();
         self.tasks.iter().for_each(AbortHandle::abort);
-        self.shared.replica.lock().machine.close();
-        // What was sent is not lost by closing the connection. Without one, the flush waits for the next.
-        let _ = timeout(ACK_TIMEOUT, self.shared.cluster.client.flush()).await;
+        self.engine.replica.lock().machine.close();
+        // A message that was sent isn't lost by closing the connection. Without a connection, the flush waits for the next one.
+        let _ = timeout(ACK_TIMEOUT, self.engine.cluster.client.flush()).await;
     }
 }
 
@@ -199,7 +199,7 @@ impl Drop for NatsLog {
     }
 }
 
-impl Shared {
+impl Engine {
     /// Returns `true` if a stream has expired or has messages that are too old.
     fn is_due(&self) -> bool {
         let due = self.replica.lock().machine.next_due();
@@ -208,11 +208,11 @@ impl Shared {
 }
 
 /// Ends what expires. All hubs do, and the first of them has the effect.
-async fn sweep(shared: Arc<Shared>, every: Duration) {
+async fn sweep(engine: Arc<Engine>, every: Duration) {
     loop {
-        sleep(shared::jitter(every)).await;
-        while shared.is_due() {
-            match shared.perform(Op::Sweep(SWEEP_STEP), 1).await {
+        sleep(engine::jitter(every)).await;
+        while engine.is_due() {
+            match engine.perform(Op::Sweep(SWEEP_STEP), 1).await {
                 Ok(Reply::Swept(true)) => {}
                 Ok(_) => break,
                 Err(error) if error.is_closed() => return,

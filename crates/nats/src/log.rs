@@ -13,11 +13,11 @@ use headwater_log::{
 };
 
 use crate::NatsLog;
+use crate::engine::Engine;
 use crate::format::batch::Op;
 use crate::limits::FETCHED;
-use crate::located::Located;
+use crate::located::{Located, Slice};
 use crate::replica::{Replica, Reply};
-use crate::shared::Shared;
 
 /// Bytes that an operation takes of the queue besides its messages.
 const PER_OP: usize = 256;
@@ -27,7 +27,7 @@ const PLANS: usize = 3;
 /// The data of records that a read needs.
 type Fetched = HashMap<u64, Bytes>;
 
-impl Shared {
+impl Engine {
     /// Brings the state up to date, and ends the stream if its expiry has passed.
     async fn fresh(&self, name: &StreamName) -> Result<(), Error> {
         self.sync().await?;
@@ -99,18 +99,9 @@ impl Shared {
 
     /// Shortens a read, so that it fetches a bounded number of records.
     fn bound(&self, plan: &mut ReadPlan<Located>) {
-        let mut fetched = HashSet::new();
-        let end = plan.pieces.iter().position(|piece| {
-            let slices = slices_of(piece).map(|slice| slice.sequence);
-            fetched.extend(slices.filter(|sequence| !self.records.has(*sequence)));
-            fetched.len() > FETCHED
-        });
-        // The first piece is read in any case.
-        if let Some(end) = end
-            .map(|end| end.max(1))
-            .filter(|end| *end < plan.pieces.len())
-        {
-            plan.next = plan.pieces[end].first;
+        let end = self.fetchable(plan.pieces.iter().map(slices_of));
+        if let Some(next) = plan.pieces.get(end).map(|piece| piece.first) {
+            plan.next = next;
             plan.pieces.truncate(end);
             plan.at_tail = false;
         }
@@ -158,18 +149,22 @@ impl Shared {
 
     /// Shortens a read, so that it fetches a bounded number of records.
     fn bound_order(&self, plan: &mut OrderPlan<Located>) {
-        let mut fetched = HashSet::new();
-        let end = plan.entries.iter().position(|entry| {
-            let slices = message_slices(entry).map(|slice| slice.sequence);
-            fetched.extend(slices.filter(|sequence| !self.records.has(*sequence)));
-            fetched.len() > FETCHED
-        });
-        let end = end
-            .map(|end| end.max(1))
-            .and_then(|end| plan.entries.get(end));
-        if let Some(next) = end.map(|entry| entry.position) {
+        let end = self.fetchable(plan.entries.iter().map(message_slices));
+        if let Some(next) = plan.entries.get(end).map(|entry| entry.position) {
             plan.end_at(next);
         }
+    }
+
+    /// Returns the number of pieces that can be read with a bounded number of fetches, at least one. Each
+    /// piece is given by its slices of records.
+    fn fetchable(&self, pieces: impl Iterator<Item = impl Iterator<Item = Slice>>) -> usize {
+        let mut fetched = HashSet::new();
+        let fits = pieces.map(|slices| {
+            let sequences = slices.map(|slice| slice.sequence);
+            fetched.extend(sequences.filter(|sequence| !self.records.has(*sequence)));
+            fetched.len() <= FETCHED
+        });
+        fits.take_while(|fits| *fits).count().max(1)
     }
 }
 
@@ -177,15 +172,13 @@ fn missing() -> Error {
     Error::damaged("records that the log refers to are missing in the JetStream stream")
 }
 
-fn slices_of(piece: &Piece<Located>) -> impl Iterator<Item = crate::located::Slice> + use<> {
+fn slices_of(piece: &Piece<Located>) -> impl Iterator<Item = Slice> + use<> {
     let record = &piece.messages;
     let range = piece.range.start + record.first..piece.range.end + record.first;
     record.batch.slices(record.layout.places(range)).into_iter()
 }
 
-fn message_slices(
-    entry: &OrderEntry<Located>,
-) -> impl Iterator<Item = crate::located::Slice> + use<> {
+fn message_slices(entry: &OrderEntry<Located>) -> impl Iterator<Item = Slice> + use<> {
     let record = &entry.messages;
     let place = record.layout.message(record.first + entry.index);
     record.batch.slices(place).into_iter()
@@ -194,7 +187,7 @@ fn message_slices(
 /// Returns a range of a batch.
 fn bytes_of(record: &Located, range: Range<usize>, fetched: &Fetched) -> Result<Bytes, Error> {
     let slices = record.batch.slices(range);
-    let data = |slice: &crate::located::Slice| {
+    let data = |slice: &Slice| {
         let data = fetched.get(&slice.sequence);
         let data = data.filter(|data| slice.range.end <= data.len());
         data.map(|data| data.slice(slice.range.clone()))
@@ -248,13 +241,13 @@ fn mismatch() -> Error {
 impl Log for NatsLog {
     fn create<'a>(&'a self, name: &'a StreamName, create: Create) -> Answer<'a, Created> {
         Box::pin(async move {
-            create.check(&self.shared.limits)?;
+            create.check(&self.engine.limits)?;
             let settings = &create.settings;
             let schema = settings.schema.as_ref().map_or(0, Bytes::len);
             let messages: usize = create.messages.iter().map(Bytes::len).sum();
             let bytes = PER_OP + messages + schema + settings.note.len();
             let op = Op::Create(name.clone(), create);
-            match self.shared.perform(op, bytes).await? {
+            match self.engine.perform(op, bytes).await? {
                 Reply::Created(created) => Ok(*created),
                 _ => Err(mismatch()),
             }
@@ -263,10 +256,10 @@ impl Log for NatsLog {
 
     fn append<'a>(&'a self, name: &'a StreamName, append: Append) -> Answer<'a, Outcome> {
         Box::pin(async move {
-            append.check(&self.shared.limits)?;
+            append.check(&self.engine.limits)?;
             let bytes = PER_OP + append.bytes();
             let op = Op::Append(name.clone(), append);
-            match self.shared.perform(op, bytes).await? {
+            match self.engine.perform(op, bytes).await? {
                 Reply::Outcome(outcome) => Ok(outcome),
                 _ => Err(mismatch()),
             }
@@ -279,7 +272,7 @@ impl Log for NatsLog {
         from: ReadFrom,
         budget: usize,
     ) -> Answer<'a, Chunk> {
-        Box::pin(self.shared.read(name, from, budget))
+        Box::pin(self.engine.read(name, from, budget))
     }
 
     fn measure<'a>(
@@ -288,18 +281,18 @@ impl Log for NatsLog {
         from: ReadFrom,
         budget: u64,
     ) -> Answer<'a, Extent> {
-        Box::pin(self.shared.measure(name, from, budget))
+        Box::pin(self.engine.measure(name, from, budget))
     }
 
     fn follow<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Follower> {
         Box::pin(
-            self.shared
+            self.engine
                 .with(name, |replica| replica.machine.follow(name)),
         )
     }
 
     fn info<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Info> {
-        Box::pin(self.shared.with(name, |replica| replica.machine.info(name)))
+        Box::pin(self.engine.with(name, |replica| replica.machine.info(name)))
     }
 
     fn producer<'a>(
@@ -308,18 +301,18 @@ impl Log for NatsLog {
         producer: &'a str,
     ) -> Answer<'a, Option<Known>> {
         let read = move |replica: &Replica| replica.machine.producer(name, producer);
-        Box::pin(self.shared.with(name, read))
+        Box::pin(self.engine.with(name, read))
     }
 
     fn touch<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()> {
         Box::pin(async move {
             let info = self
-                .shared
+                .engine
                 .with(name, |replica| replica.machine.info(name))
                 .await?;
             // The use of other streams has no effect.
             if matches!(info.settings.expiry, Some(headwater_log::Expiry::Idle(_))) {
-                self.shared.perform(Op::Touch(name.clone()), PER_OP).await?;
+                self.engine.perform(Op::Touch(name.clone()), PER_OP).await?;
             }
             Ok(())
         })
@@ -328,7 +321,7 @@ impl Log for NatsLog {
     fn delete<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()> {
         Box::pin(async move {
             let op = Op::Delete(name.clone());
-            self.shared.perform(op, PER_OP).await.map(|_| ())
+            self.engine.perform(op, PER_OP).await.map(|_| ())
         })
     }
 
@@ -339,9 +332,9 @@ impl Log for NatsLog {
         limit: usize,
     ) -> Answer<'a, Page> {
         Box::pin(async move {
-            self.shared.sync().await?;
-            let (limit, now) = (limit.min(limits::PAGE), self.shared.now());
-            let replica = self.shared.replica.lock();
+            self.engine.sync().await?;
+            let (limit, now) = (limit.min(limits::PAGE), self.engine.now());
+            let replica = self.engine.replica.lock();
             Ok(replica.machine.list(prefix, after.as_ref(), limit, now))
         })
     }
@@ -352,7 +345,7 @@ impl Log for NatsLog {
         budget: usize,
         matching: Option<Matching>,
     ) -> Answer<'_, OrderChunk> {
-        Box::pin(self.shared.read_order(from, budget, matching))
+        Box::pin(self.engine.read_order(from, budget, matching))
     }
 
     fn follow_order(&self) -> OrderFollower {
@@ -360,20 +353,20 @@ impl Log for NatsLog {
     }
 
     fn identity(&self) -> Identity {
-        self.shared.cluster.identity
+        self.engine.cluster.identity
     }
 
     fn usage(&self) -> Usage {
-        self.shared.replica.lock().machine.usage()
+        self.engine.replica.lock().machine.usage()
     }
 
     fn writable(&self) -> Result<(), Error> {
         use async_nats::connection::State;
-        self.shared.check()?;
-        if self.shared.full.load(Ordering::Relaxed) {
+        self.engine.check()?;
+        if self.engine.full.load(Ordering::Relaxed) {
             return Err(Error::full(false));
         }
-        match self.shared.cluster.client.connection_state() {
+        match self.engine.cluster.client.connection_state() {
             State::Connected => Ok(()),
             State::Pending | State::Disconnected => {
                 Err(Error::unavailable("no server of the cluster is connected"))
@@ -383,7 +376,7 @@ impl Log for NatsLog {
 
     fn close(&self) -> Answer<'_, ()> {
         Box::pin(async {
-            let was_closed = self.shared.closed.swap(true, Ordering::AcqRel);
+            let was_closed = self.engine.closed.swap(true, Ordering::AcqRel);
             if !was_closed {
                 self.finish().await;
             }

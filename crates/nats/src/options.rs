@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use headwater_log::{Clock, Limits};
 
-/// What an acknowledgement relies on.
+use crate::servers::shown;
+
+/// The copies of a message that exist when it is acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
     /// At least three servers have the message, and each synced it to its disk: `sync_interval:
     /// always`. It survives the loss of any one machine, and a power failure of all.
     ///
-    /// Whether the servers sync is known from the [system account](NatsOptions::system) alone.
+    /// Only the [system account](NatsOptions::system) shows if the servers sync.
     #[default]
     Synced,
     /// At least three servers have the message, but may not have synced it. It survives the loss of
@@ -60,7 +62,7 @@ pub struct Tls {
 }
 
 /// Options of a log on a cluster.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct NatsOptions {
     /// URLs of the servers: `nats://host:4222`. One that can be reached is enough: it names the
@@ -80,7 +82,7 @@ pub struct NatsOptions {
     pub prefix: String,
     /// Number of replicas of a log that doesn't exist yet. Defaults to 3.
     pub replicas: usize,
-    /// What an acknowledgement relies on. A cluster that offers less is refused.
+    /// The durability of acknowledged messages. A cluster that offers less is refused.
     pub durability: Durability,
     /// Limits. The numbers of streams, producers and ends are those of the log as a whole: the hub
     /// that was started last sets them.
@@ -92,6 +94,40 @@ pub struct NatsOptions {
     pub reclaim_every: Duration,
     /// The source of time.
     pub clock: Clock,
+}
+
+/// The text hides the credentials in URLs.
+impl std::fmt::Debug for NatsOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            servers,
+            credentials,
+            tls,
+            system,
+            domain,
+            prefix,
+            replicas,
+            durability,
+            limits,
+            cache_bytes,
+            reclaim_every,
+            clock,
+        } = self;
+        f.debug_struct("NatsOptions")
+            .field("servers", &shown(servers))
+            .field("credentials", credentials)
+            .field("tls", tls)
+            .field("system", &shown(system.as_slice()))
+            .field("domain", domain)
+            .field("prefix", prefix)
+            .field("replicas", replicas)
+            .field("durability", durability)
+            .field("limits", limits)
+            .field("cache_bytes", cache_bytes)
+            .field("reclaim_every", reclaim_every)
+            .field("clock", clock)
+            .finish()
+    }
 }
 
 impl NatsOptions {
@@ -111,5 +147,22 @@ impl NatsOptions {
             reclaim_every: Duration::from_millis(250),
             clock: Clock::system(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_options_has_no_secrets() {
+        let mut options = NatsOptions::new(["nats://me:secret@a:4222"]);
+        options.system = Some("nats://sys:secret@a:4222".to_owned());
+        options.credentials.token = Some("secret".to_owned());
+        let text = format!("{options:?}");
+        assert!(
+            text.contains("a:4222") && !text.contains("secret"),
+            "{text}"
+        );
     }
 }

@@ -30,7 +30,7 @@ pub(crate) enum Reply {
 /// The responses of a batch.
 pub(crate) type Replies = Vec<Result<Reply, Error>>;
 
-/// What a record did.
+/// The effect of a record.
 #[derive(Debug)]
 pub(crate) enum Applied {
     /// It completed this batch of this session.

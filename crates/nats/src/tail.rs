@@ -11,23 +11,23 @@ use headwater_log::Timestamp;
 use tokio::time::{Instant, sleep, timeout};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::engine::{Engine, Settled};
 use crate::format::part::{NoPart, Part};
 use crate::limits::{AHEAD, BEHIND, IDLE_CHECK, RETRY_PAUSE, STALLED};
 use crate::replica::Applied;
-use crate::shared::{Settled, Shared};
 
 /// Follows the log until the hub fails or the task is aborted.
-pub(crate) async fn follow(shared: Arc<Shared>) {
+pub(crate) async fn follow(engine: Arc<Engine>) {
     loop {
-        match records(&shared).await {
+        match records(&engine).await {
             Ok(mut records) => {
-                if let Err(reason) = apply_all(&shared, &mut records).await {
+                if let Err(reason) = apply_all(&engine, &mut records).await {
                     tracing::warn!(%reason, "the log's consumer is replaced");
                 }
             }
             Err(reason) => tracing::warn!(%reason, "no consumer of the log"),
         }
-        if shared.failed.lock().is_some() {
+        if engine.failed.lock().is_some() {
             return;
         }
         sleep(RETRY_PAUSE).await;
@@ -35,15 +35,15 @@ pub(crate) async fn follow(shared: Arc<Shared>) {
 }
 
 /// Starts to read after the last record that was applied.
-async fn records(shared: &Shared) -> Result<Ordered, String> {
-    let start_sequence = *shared.applied.borrow() + 1;
+async fn records(engine: &Engine) -> Result<Ordered, String> {
+    let start_sequence = *engine.applied.borrow() + 1;
     let config = OrderedConfig {
         deliver_policy: DeliverPolicy::ByStartSequence { start_sequence },
         max_batch: AHEAD,
         ..OrderedConfig::default()
     };
     let started = timeout(STALLED, async {
-        let consumer = shared.cluster.stream.create_consumer(config).await;
+        let consumer = engine.cluster.stream.create_consumer(config).await;
         let consumer = consumer.map_err(|error| error.to_string())?;
         consumer.messages().await.map_err(|error| error.to_string())
     });
@@ -54,17 +54,17 @@ async fn records(shared: &Shared) -> Result<Ordered, String> {
 }
 
 /// Applies records until the consumer fails or stalls.
-async fn apply_all(shared: &Shared, records: &mut Ordered) -> Result<(), String> {
-    let mut known = shared.known.subscribe();
+async fn apply_all(engine: &Engine, records: &mut Ordered) -> Result<(), String> {
+    let mut known = engine.known.subscribe();
     // The time since which a record is missing.
     let mut missing: Option<Instant> = None;
     // The time since which the leader knows less of the log than was delivered.
     let mut shorter: Option<Instant> = None;
     loop {
-        if shared.failed.lock().is_some() {
+        if engine.failed.lock().is_some() {
             return Err("the hub has failed".to_owned());
         }
-        let applied = *shared.applied.borrow();
+        let applied = *engine.applied.borrow();
         let is_behind = *known.borrow_and_update() > applied;
         let now = Instant::now();
         missing = is_behind.then(|| missing.unwrap_or(now));
@@ -77,7 +77,7 @@ async fn apply_all(shared: &Shared, records: &mut Ordered) -> Result<(), String>
             message = records.next() => {
                 let message = message.ok_or("it has ended")?;
                 let message = message.map_err(|error| error.to_string())?;
-                apply(shared, &message).await?;
+                apply(engine, &message).await?;
                 missing = None;
                 shorter = None;
             }
@@ -86,18 +86,18 @@ async fn apply_all(shared: &Shared, records: &mut Ordered) -> Result<(), String>
                 if is_behind {
                     return Err(format!("no record after {applied}"));
                 }
-                match shared.cluster.last().await {
+                match engine.cluster.last().await {
                     Ok(end) if end < applied => {
                         let since = *shorter.get_or_insert(now);
                         if since.elapsed() > BEHIND {
-                            shared.fail(format!(
+                            engine.fail(format!(
                                 "the cluster has lost records: its log ends at {end}, and {applied} was delivered"
                             ));
                         }
                     }
                     Ok(end) => {
                         shorter = None;
-                        shared.name_end(end);
+                        engine.name_end(end);
                     }
                     Err(reason) => tracing::debug!(%reason, "the end of the log isn't known"),
                 }
@@ -107,8 +107,8 @@ async fn apply_all(shared: &Shared, records: &mut Ordered) -> Result<(), String>
 }
 
 /// Applies a record, and hands the outcome to the writer if it is this hub's.
-async fn apply(shared: &Shared, message: &Message) -> Result<(), String> {
-    let Some(applied) = apply_one(shared, message)? else {
+async fn apply(engine: &Engine, message: &Message) -> Result<(), String> {
+    let Some(applied) = apply_one(engine, message)? else {
         return Ok(());
     };
     let (key, settled) = match applied {
@@ -123,12 +123,12 @@ async fn apply(shared: &Shared, message: &Message) -> Result<(), String> {
             number,
             after,
         } => {
-            check_dispute(shared, after).await?;
+            check_dispute(engine, after).await?;
             ((session, number), Settled::Forgotten)
         }
         Applied::Nothing => return Ok(()),
     };
-    let sender = shared.pending.lock().remove(&key);
+    let sender = engine.pending.lock().remove(&key);
     if let Some(sender) = sender {
         // The writer may have given up.
         let _ = sender.send(settled);
@@ -137,12 +137,12 @@ async fn apply(shared: &Shared, message: &Message) -> Result<(), String> {
 }
 
 /// Compares a record with that of the cluster, as another hub has another one.
-async fn check_dispute(shared: &Shared, sequence: u64) -> Result<(), String> {
-    let found = shared.cluster.stream.get_raw_message(sequence).await;
+async fn check_dispute(engine: &Engine, sequence: u64) -> Result<(), String> {
+    let found = engine.cluster.stream.get_raw_message(sequence).await;
     let found = found.map_err(|error| error.to_string())?;
-    let own = shared.replica.lock().hash(sequence);
+    let own = engine.replica.lock().hash(sequence);
     if own.is_some_and(|own| own != xxh3_64(&found.payload)) {
-        shared.fail(format!(
+        engine.fail(format!(
             "the cluster has lost records: {sequence} is another one than was delivered"
         ));
     }
@@ -150,13 +150,13 @@ async fn check_dispute(shared: &Shared, sequence: u64) -> Result<(), String> {
 }
 
 /// Applies a record. Returns `None` if it has no effect.
-fn apply_one(shared: &Shared, message: &Message) -> Result<Option<Applied>, String> {
+fn apply_one(engine: &Engine, message: &Message) -> Result<Option<Applied>, String> {
     let info = message.info().map_err(|error| error.to_string())?;
     let sequence = info.stream_sequence;
     let millis = info.published.unix_timestamp_nanos() / 1_000_000;
     let stored = Timestamp(u64::try_from(millis).unwrap_or(0));
     let hash = xxh3_64(&message.payload);
-    let mut replica = shared.replica.lock();
+    let mut replica = engine.replica.lock();
     if sequence <= replica.applied {
         return Ok(None);
     }
@@ -164,9 +164,9 @@ fn apply_one(shared: &Shared, message: &Message) -> Result<Option<Applied>, Stri
         let after = replica.applied;
         drop(replica);
         // Nothing removes records but the loss of them.
-        shared.fail(format!(
+        engine.fail(format!(
             "the records after {after} and before {sequence} of the JetStream stream {} are missing",
-            shared.cluster.name
+            engine.cluster.name
         ));
         return Ok(None);
     }
@@ -180,25 +180,25 @@ fn apply_one(shared: &Shared, message: &Message) -> Result<Option<Applied>, Stri
             );
             replica.skip(sequence, hash);
             drop(replica);
-            shared.applied.send_replace(sequence);
+            engine.applied.send_replace(sequence);
             return Ok(None);
         }
         Err(error @ NoPart::Version(_)) => {
             drop(replica);
-            shared.fail(format!("record {sequence}: {error}"));
+            engine.fail(format!("record {sequence}: {error}"));
             return Ok(None);
         }
     };
-    shared.records.put(sequence, part.data.clone());
+    engine.records.put(sequence, part.data.clone());
     let applied = replica.apply(sequence, hash, part, stored);
     drop(replica);
     match applied {
         Ok(applied) => {
-            shared.applied.send_replace(sequence);
+            engine.applied.send_replace(sequence);
             Ok(Some(applied))
         }
         Err(error) => {
-            shared.fail(format!("record {sequence} can't be read: {error}"));
+            engine.fail(format!("record {sequence} can't be read: {error}"));
             Ok(None)
         }
     }

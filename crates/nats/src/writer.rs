@@ -14,13 +14,13 @@ use headwater_log::{Error, Identity};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::engine::{Engine, Settled};
 use crate::format::batch::{Encoder, Op};
 use crate::format::part::Part;
 use crate::limits::{
     ACK_TIMEOUT, BATCH_BYTES, BATCH_OPS, LARGEST_BATCH, PARTS, RETRY_PAUSE, WRITE_DEADLINE,
 };
 use crate::replica::{Replies, Reply};
-use crate::shared::{Settled, Shared};
 
 /// An operation that waits for the log.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ struct Sent {
 }
 
 /// Writes batches until the queue is closed.
-pub(crate) async fn write(shared: Arc<Shared>, mut queue: mpsc::UnboundedReceiver<Queued>) {
+pub(crate) async fn write(engine: Arc<Engine>, mut queue: mpsc::UnboundedReceiver<Queued>) {
     let mut session = Session::new();
     let mut next = None;
     loop {
@@ -48,7 +48,7 @@ pub(crate) async fn write(shared: Arc<Shared>, mut queue: mpsc::UnboundedReceive
                 None => return,
             },
         };
-        let mut encoder = Encoder::new(shared.head());
+        let mut encoder = Encoder::new(engine.head());
         let mut sent = Vec::new();
         let mut take = |queued: Queued| {
             encoder.put(&queued.op);
@@ -68,7 +68,7 @@ pub(crate) async fn write(shared: Arc<Shared>, mut queue: mpsc::UnboundedReceive
             has_room = take(queued);
         }
         let batch = encoder.finish();
-        match session.send(&shared, batch).await {
+        match session.send(&engine, batch).await {
             Ok(replies) => {
                 for (sent, reply) in sent.into_iter().zip(replies) {
                     // The caller may have given up.
@@ -138,10 +138,10 @@ impl Session {
     ///
     /// If the log has forgotten the session, for example because no batch was written for a day, it
     /// has not applied the batch. The batch is sent again in a new session.
-    async fn send(&mut self, shared: &Shared, batch: Bytes) -> Result<Replies, Unsent> {
+    async fn send(&mut self, engine: &Engine, batch: Bytes) -> Result<Replies, Unsent> {
         let deadline = Instant::now() + WRITE_DEADLINE;
         loop {
-            match self.send_in_session(shared, &batch, deadline).await {
+            match self.send_in_session(engine, &batch, deadline).await {
                 Err(Unsent::Forgotten) if Instant::now() < deadline => {
                     tracing::debug!("the log has forgotten the session, and a new one starts");
                 }
@@ -152,15 +152,15 @@ impl Session {
 
     async fn send_in_session(
         &mut self,
-        shared: &Shared,
+        engine: &Engine,
         batch: &Bytes,
         deadline: Instant,
     ) -> Result<Replies, Unsent> {
         if self.last == 0 {
             // The first batch of a session has no operations. If the log has forgotten a session,
             // it ignores all its batches, so that none is applied twice.
-            let opened = Encoder::new(shared.head()).finish();
-            let opened = self.deliver(shared, opened, deadline).await;
+            let opened = Encoder::new(engine.head()).finish();
+            let opened = self.deliver(engine, opened, deadline).await;
             if let Err(failure) = opened {
                 *self = Self::new();
                 // Nothing of the batch was sent.
@@ -171,33 +171,33 @@ impl Session {
                 });
             }
         }
-        self.deliver(shared, batch.clone(), deadline).await
+        self.deliver(engine, batch.clone(), deadline).await
     }
 
     async fn deliver(
         &mut self,
-        shared: &Shared,
+        engine: &Engine,
         batch: Bytes,
         deadline: Instant,
     ) -> Result<Replies, Unsent> {
-        let size = shared.cluster.part_bytes;
+        let size = engine.cluster.part_bytes;
         if batch.len() > LARGEST_BATCH || batch.len().div_ceil(size) > PARTS {
             return Err(Unsent::TooLarge);
         }
         self.last += 1;
         let key = (self.id, self.last);
         let (sender, settled) = oneshot::channel();
-        shared.pending.lock().insert(key, sender);
-        let delivered = self.attempts(shared, &batch, settled, deadline).await;
-        shared.pending.lock().remove(&key);
+        engine.pending.lock().insert(key, sender);
+        let delivered = self.attempts(engine, &batch, settled, deadline).await;
+        engine.pending.lock().remove(&key);
         let is_full = matches!(delivered, Err(Unsent::Full { .. }));
-        shared.full.store(is_full, Ordering::Relaxed);
+        engine.full.store(is_full, Ordering::Relaxed);
         delivered
     }
 
     async fn attempts(
         &mut self,
-        shared: &Shared,
+        engine: &Engine,
         batch: &Bytes,
         mut settled: oneshot::Receiver<Settled>,
         deadline: Instant,
@@ -205,17 +205,17 @@ impl Session {
         // `true` once a copy may be on its way to the log.
         let mut is_out = false;
         loop {
-            let attempt = self.attempt(shared, batch);
+            let attempt = self.attempt(engine, batch);
             let failure = tokio::select! {
                 biased;
-                settled = &mut settled => return self.settle(shared, settled),
+                settled = &mut settled => return self.settle(engine, settled),
                 sent = attempt => match sent {
                     // It is in the log, and on its way to here.
                     Ok(()) => {
                         is_out = true;
                         let pause = Instant::now() + ACK_TIMEOUT;
                         match timeout_at(pause.min(deadline), &mut settled).await {
-                            Ok(settled) => return self.settle(shared, settled),
+                            Ok(settled) => return self.settle(engine, settled),
                             Err(_) => "the cluster doesn't deliver it".to_owned(),
                         }
                     }
@@ -235,14 +235,14 @@ impl Session {
                 },
             };
             tracing::debug!(%failure, "a batch is sent again");
-            if shared.failed.lock().is_some() || Instant::now() >= deadline {
+            if engine.failed.lock().is_some() || Instant::now() >= deadline {
                 return match is_out {
                     true => Err(Unsent::Unknown(failure)),
                     false => Err(Unsent::Refused(failure)),
                 };
             }
             tokio::select! {
-                settled = &mut settled => return self.settle(shared, settled),
+                settled = &mut settled => return self.settle(engine, settled),
                 () = sleep(RETRY_PAUSE) => {}
             }
         }
@@ -250,7 +250,7 @@ impl Session {
 
     fn settle(
         &mut self,
-        shared: &Shared,
+        engine: &Engine,
         settled: Result<Settled, oneshot::error::RecvError>,
     ) -> Result<Replies, Unsent> {
         match settled {
@@ -260,7 +260,7 @@ impl Session {
                 Err(Unsent::Forgotten)
             }
             Err(_) => {
-                let reason = shared.failed.lock().clone();
+                let reason = engine.failed.lock().clone();
                 let reason = reason.unwrap_or_else(|| "the log is closed".to_owned());
                 Err(Unsent::Unknown(reason))
             }
@@ -268,10 +268,10 @@ impl Session {
     }
 
     /// Sends all parts of a batch once, and awaits their acknowledgements.
-    async fn attempt(&self, shared: &Shared, batch: &Bytes) -> Result<(), Failure> {
-        let size = shared.cluster.part_bytes;
+    async fn attempt(&self, engine: &Engine, batch: &Bytes) -> Result<(), Failure> {
+        let size = engine.cluster.part_bytes;
         let of = batch.len().div_ceil(size).max(1);
-        let applied = *shared.applied.borrow();
+        let applied = *engine.applied.borrow();
         let mut acks: Vec<PublishAckFuture> = Vec::with_capacity(of);
         for index in 0..of {
             let start = index * size;
@@ -282,8 +282,8 @@ impl Session {
                 of: u16::try_from(of).unwrap_or(u16::MAX),
                 data: batch.slice(start..batch.len().min(start + size)),
             };
-            let subject = shared.cluster.subject.clone();
-            let publish = shared
+            let subject = engine.cluster.subject.clone();
+            let publish = engine
                 .cluster
                 .context
                 .publish(subject, part.encode().into());
@@ -296,11 +296,11 @@ impl Session {
         let mut outcome = Ok(());
         for ack in acks {
             match ack.await {
-                Ok(ack) if ack.sequence <= applied => shared.fail(format!(
+                Ok(ack) if ack.sequence <= applied => engine.fail(format!(
                     "the cluster has lost records: it gave a new one the number {}, and {applied} was delivered",
                     ack.sequence
                 )),
-                Ok(ack) => shared.name_end(ack.sequence),
+                Ok(ack) => engine.name_end(ack.sequence),
                 // Without one of its parts, a batch does nothing.
                 Err(error) => outcome = outcome.and(Err(Failure::of(&error))),
             }

@@ -226,7 +226,7 @@ fn appends_resume_soon_after_the_leader_is_killed() {
     servers.restart(leader);
 }
 
-/// A hub is dropped in the middle of appends. What it was writing is either there or not, and a
+/// A hub is dropped in the middle of appends. Its last batch is either there or not, and a
 /// producer finds out by repeating it at another hub.
 #[test]
 fn an_append_of_a_hub_that_dies_can_be_repeated_at_another() {
