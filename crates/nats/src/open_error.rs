@@ -12,7 +12,11 @@ impl OpenError {
     pub fn is_too_weak(&self) -> bool {
         matches!(
             self.0,
-            Why::Replicas { .. } | Why::Sync { .. } | Why::SyncUnknown | Why::InMemory { .. }
+            Why::Alone { .. }
+                | Why::Replicas { .. }
+                | Why::Sync { .. }
+                | Why::SyncUnknown
+                | Why::InMemory { .. }
         )
     }
 }
@@ -55,6 +59,12 @@ pub(crate) enum Why {
         #[source]
         cause: Source,
     },
+    #[error(
+        "the server isn't part of a cluster, and {replicas} replicas need {replicas} servers. With one \
+         server, a lost machine loses acknowledged messages. Name a cluster, or accept the loss: \
+         --durability memory --nats-replicas 1"
+    )]
+    Alone { replicas: usize },
     #[error(
         "the JetStream stream {stream} wasn't created by Headwater, or was changed: {what}. Use \
          another prefix, or restore it"

@@ -202,6 +202,13 @@ async fn find_or_create(
                 let stream = found.map_err(|error| failed(error.into()))?;
                 Ok(stream.cached_info().clone())
             }
+            CreateStreamErrorKind::JetStream(cause)
+                if cause.error_code() == ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED =>
+            {
+                Err(Why::Alone {
+                    replicas: options.replicas,
+                })
+            }
             _ => Err(failed(error.into())),
         },
     }

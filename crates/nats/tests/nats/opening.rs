@@ -20,6 +20,11 @@ fn one_server_is_refused_unless_the_loss_is_accepted() {
         return;
     };
     let mut options = fresh(&servers);
+    options.replicas = 3;
+    let text = refusal(&options);
+    assert!(text.contains("isn't part of a cluster"), "{text}");
+    assert!(text.contains("--nats-replicas 1"), "{text}");
+    options.replicas = 1;
     open_log(&options);
     for durability in [Durability::Synced, Durability::Replicated] {
         options.durability = durability;
