@@ -33,8 +33,10 @@ pub fn bearer<'a>(
         .ok()
         .filter(|text| text.is_ascii());
     let text = text.ok_or_else(|| AuthError::malformed("the Authorization header is not ASCII"))?;
-    match text.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim())),
+    match text.split_at_checked("bearer ".len()) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer ") => {
+            Ok(Some(token.trim_ascii()))
+        }
         _ => Err(AuthError::malformed(
             "the Authorization header is not `Bearer` and a token",
         )),

@@ -64,10 +64,12 @@ impl<'a> Parts<'a> {
     /// Splits a key. Returns `None` if it hasn't the form of one.
     fn of(token: &'a str) -> Option<Self> {
         let (id, secret) = token.strip_prefix(KEY_PREFIX)?.split_once('_')?;
-        let is_of = |text: &str, alphabet: &[u8], chars| {
-            text.len() == chars && text.bytes().all(|byte| alphabet.contains(&byte))
-        };
-        let is_key = is_of(id, BASE36, ID_CHARS) && is_of(secret, BASE62, SECRET_CHARS);
+        let is_id = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let is_secret = |byte: u8| byte.is_ascii_alphanumeric();
+        let is_key = id.len() == ID_CHARS
+            && id.bytes().all(is_id)
+            && secret.len() == SECRET_CHARS
+            && secret.bytes().all(is_secret);
         is_key.then_some(Self { id, secret })
     }
 

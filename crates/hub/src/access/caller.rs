@@ -9,6 +9,7 @@ use headwater_log::StreamName;
 use http::{Extensions, request::Parts};
 
 use super::Denied;
+use crate::protocol::path::{Guarded, StreamPath};
 
 /// The sender of a request. In a hub without authorization it may do everything.
 #[derive(Clone, Debug, Default)]
@@ -25,11 +26,16 @@ impl Caller {
         Self(Some(IDENTITY.clone()))
     }
 
-    /// Puts the caller into the extensions of its request, in the place of any other.
-    pub(super) fn put(self, extensions: &mut Extensions) {
-        match extensions.get_mut::<Self>() {
-            Some(known) => *known = self,
-            None => _ = extensions.insert(self),
+    /// Puts the caller into the extensions of its request, in the place of any other, with the path of
+    /// the stream if it is known.
+    pub(crate) fn put(self, extensions: &mut Extensions, path: Option<StreamPath>) {
+        let guarded = Guarded {
+            identity: self.0,
+            path,
+        };
+        match extensions.get_mut::<Guarded>() {
+            Some(known) => *known = guarded,
+            None => _ = extensions.insert(guarded),
         }
     }
 
@@ -89,7 +95,8 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
+        let guarded = parts.extensions.get::<Guarded>();
+        Ok(Self(guarded.and_then(|guarded| guarded.identity.clone())))
     }
 }
 

@@ -16,6 +16,7 @@ use axum::{
 use futures_util::{FutureExt as _, future::Either};
 use headwater::{App, MethodRoute, StatusCode};
 use headwater_auth::{Action, AuthError, IdentityKind};
+use headwater_log::StreamName;
 use http::{Method, request::Parts};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -227,15 +228,15 @@ impl Guard {
         };
         let Some(identified) = identified else {
             // The signature is all that it has.
-            Caller::without_grants().put(&mut parts.extensions);
+            Caller::without_grants().put(&mut parts.extensions, None);
             return Ok(None);
         };
         let Identified { identity, question } = identified?;
         let caller = Caller::new(identity.clone());
-        let stream = path.as_ref().map(|path| path.name.as_str());
+        let stream = path.as_ref().map(|path| &path.name);
         match self.need {
             Need::Stream(action) | Need::Any(action) | Need::OrSigned(action) => {
-                caller.check(action, stream)?;
+                caller.check(action, stream.map(StreamName::as_str))?;
             }
             Need::Credentials if *identity.kind() == IdentityKind::Anonymous => {
                 return Err(Denied::Unknown(AuthError::Missing));
@@ -245,10 +246,7 @@ impl Guard {
         let action = self.need.action();
         let lease = action.and_then(|action| Lease::new(access, identity, action, stream));
         let lease = lease.map(|lease| lease.asking(question));
-        caller.put(&mut parts.extensions);
-        if let Some(path) = path {
-            parts.extensions.insert(path);
-        }
+        caller.put(&mut parts.extensions, path);
         Ok(lease)
     }
 }

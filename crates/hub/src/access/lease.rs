@@ -10,6 +10,7 @@ use std::{
 
 use axum::response::{IntoResponse as _, Response};
 use headwater_auth::{Action, Identity, IdentityKind};
+use headwater_log::StreamName;
 use http_body::Body as _;
 use pin_project_lite::pin_project;
 
@@ -26,7 +27,7 @@ pub(crate) struct Lease {
     access: Arc<Access>,
     identity: Identity,
     action: Action,
-    stream: Option<Box<str>>,
+    stream: Option<StreamName>,
     /// Confirms the identity when it expires.
     question: Option<Arc<Question>>,
 }
@@ -37,13 +38,13 @@ impl Lease {
         access: &Arc<Access>,
         identity: Identity,
         action: Action,
-        stream: Option<&str>,
+        stream: Option<&StreamName>,
     ) -> Option<Self> {
         (*identity.kind() != IdentityKind::Anonymous).then(|| Self {
             access: Arc::clone(access),
             identity,
             action,
-            stream: stream.map(Into::into),
+            stream: stream.cloned(),
             question: None,
         })
     }
@@ -100,7 +101,7 @@ impl Lease {
                 present.map_err(Denied::Unknown)?
             }
         };
-        if !present.may(self.action, self.stream.as_deref()) {
+        if !present.may(self.action, self.stream.as_ref().map(StreamName::as_str)) {
             return Err(Denied::Lacks(self.action));
         }
         // A reader of several streams sees what was granted when it began.

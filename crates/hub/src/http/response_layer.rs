@@ -102,7 +102,7 @@ where
         }
         if hub.access.is_some() {
             // Until the guard of the route has identified it.
-            request.extensions_mut().insert(Caller::without_grants());
+            Caller::without_grants().put(request.extensions_mut(), None);
         }
         Either::Left(WithHeaders {
             response: self.inner.call(request),

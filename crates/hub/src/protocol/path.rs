@@ -2,6 +2,7 @@
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use headwater::{In, Operation, OperationInput, Problem};
+use headwater_auth::Identity;
 use headwater_log::StreamName;
 use http::{HeaderValue, Uri, request::Parts};
 use percent_encoding::percent_decode_str;
@@ -31,6 +32,16 @@ pub(crate) struct StreamPath {
     origin: Origin,
 }
 
+/// The results of a route's guard, in the request's extensions for its handler. They are one entry: each
+/// costs an allocation.
+#[derive(Clone)]
+pub(crate) struct Guarded {
+    /// The sender of the request. `None` if the hub has no authorization.
+    pub(crate) identity: Option<Identity>,
+    /// The stream that the request is for, until the handler takes it.
+    pub(crate) path: Option<StreamPath>,
+}
+
 impl StreamPath {
     /// Returns the stream's URL. `public` is the configured URL of the server, if any.
     pub(crate) fn url(&self, public: Option<&str>) -> Option<HeaderValue> {
@@ -54,12 +65,13 @@ impl StreamPath {
     }
 
     /// Returns the stream that a request is for. A guard of the route, which needs it too, leaves it in
-    /// the request's extensions.
+    /// [`Guarded`].
     ///
     /// # Errors
     /// The path isn't UTF-8, or is no name of a stream.
     pub(crate) async fn of(parts: &mut Parts) -> Result<Self, Problem> {
-        if let Some(path) = parts.extensions.remove::<Self>() {
+        let guarded = parts.extensions.get_mut::<Guarded>();
+        if let Some(path) = guarded.and_then(|guarded| guarded.path.take()) {
             return Ok(path);
         }
         let params = RawPathParams::from_request_parts(parts, &()).await;

@@ -271,6 +271,45 @@ async fn a_reader_of_many_streams_with_a_new_token_loses_and_repeats_nothing() {
     }
 }
 
+/// Returns the offset that is a number of messages after another one.
+fn further(offset: &str, count: usize) -> String {
+    let (number, incarnation) = offset.split_once('_').expect("it is an offset");
+    let number: usize = number.parse().expect("it is a number");
+    format!("{:016}_{incarnation}", number + count)
+}
+
+#[tokio::test]
+async fn a_reader_of_lines_with_a_new_token_loses_and_repeats_nothing() {
+    let hub = Guarded::new();
+    let put = hub.as_one(Method::PUT, "/streams/a", "create:a");
+    put.header(JSON.0, JSON.1).send().await;
+    hub.publish("a", "[0, 1, 2]").await;
+    let (token, expires) = short("read:a");
+    let read = async |offset: &str, token: &str, live: bool| {
+        let path = format!("/streams/a?offset={offset}&live={live}");
+        let path = path.trim_end_matches("&live=true");
+        let get = bearer(hub.request(Method::GET, path), token);
+        let response = get.header("accept", "application/x-ndjson").send().await;
+        let start = header(&response, "stream-next-offset").to_owned();
+        let (text, is_cut) = whole(response).await;
+        assert_eq!(is_cut, live);
+        let (lines, _) = text.rsplit_once('\n').expect("there is a line");
+        let lines = lines.lines().map(|line| line.parse().expect("a number"));
+        (start, lines.collect::<Vec<u64>>())
+    };
+    let begin = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        read("-1", &token, true).await
+    };
+    let ((start, mut all), count) = tokio::join!(begin, count_until(&hub, expires));
+    assert!(all.len() > 3, "{all:?}");
+    let offset = further(&start, all.len());
+    let (_, rest) = read(&offset, &super::token("read:a", HOUR), false).await;
+    all.extend(rest);
+    let expected: Vec<u64> = (0..3).chain(0..count).collect();
+    assert_eq!(all, expected);
+}
+
 #[tokio::test]
 async fn a_long_poll_with_a_new_token_loses_and_repeats_nothing() {
     let hub = Guarded::new();
