@@ -167,7 +167,8 @@ impl DurableBuilder {
     /// - 400: the path is invalid.
     /// - 409: there is another stream at that path.
     /// - 410: the client resumes, but the stream is gone.
-    /// - 429: the hub's [limit](crate::Limits) for ingest jobs or for readers is reached.
+    /// - 429: the hub's [limit](crate::Limits) for ingest jobs or for readers is reached, or the
+    ///   [rate](crate::Options::rate_limits) of the client's address for open readers.
     /// - 503: the hub is [stopping](Hub::stop).
     /// - Errors of the log.
     ///

@@ -11,7 +11,7 @@ use crate::{
     fanout::stream::{Form, Reader, Shape},
     ingest::WatchGuard,
     protocol::read_query::{Lost, Place},
-    requests::{peer::Peer, rates::Meter},
+    requests::peer::Peer,
     state::HubState,
 };
 
@@ -41,7 +41,11 @@ impl Reading {
         place: Place,
         watch: Option<WatchGuard>,
     ) -> Result<Self, Problem> {
-        let seat = hub.seat(&Meter::default()).map_err(Failure::into_problem)?;
+        // The handler knows who sent its request, and the hub only from where.
+        let peer = Peer::current();
+        let meter = hub.rates.as_ref().map(|rates| rates.meter_of(peer));
+        let seat = hub.seat(&meter.unwrap_or_default());
+        let seat = seat.map_err(Failure::into_problem)?;
         let shared_bytes = hub.options.limits.shared_bytes;
         let tail = hub.tails.of(&hub.log, info, shared_bytes).await;
         let tail = tail.map_err(problem)?;
@@ -57,7 +61,7 @@ impl Reading {
         };
         let reader = Reader {
             log: Arc::clone(&hub.log),
-            outgoing: hub.outgoing.of(Peer::current()),
+            outgoing: hub.outgoing.of(peer),
             name: info.name.clone(),
             shape: Shape::Json,
             form: Form::Items(Format::Ndjson),

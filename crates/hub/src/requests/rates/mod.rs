@@ -99,14 +99,15 @@ impl RateLimiter {
             }
             _ => None,
         });
-        let usage = match of_identity {
-            Some(usage) => usage,
-            None => {
-                let peer = Peer::of(parts);
-                peer.and_then(|peer| self.addresses.of(&peer, &Rates::default()))
-            }
-        };
-        Meter::new(usage)
+        match of_identity {
+            Some(usage) => Meter::new(usage),
+            None => self.meter_of(Peer::of(parts)),
+        }
+    }
+
+    /// Returns the meter of a host.
+    pub(crate) fn meter_of(&self, peer: Option<Peer>) -> Meter {
+        Meter::new(peer.and_then(|peer| self.addresses.of(&peer, &Rates::default())))
     }
 }
 
