@@ -9,7 +9,7 @@
 //! raw       one message larger than 64 KiB, as it is
 //! ```
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::bytes::{Cursor, Malformed, put_number};
@@ -27,20 +27,6 @@ pub(crate) enum Layout {
 }
 
 impl Layout {
-    /// Returns the layout for messages that are stored together.
-    pub(crate) fn of(messages: &[Bytes]) -> Self {
-        match messages {
-            [message] if message.len() > RECORD_BYTES => Self::Raw,
-            _ if messages
-                .iter()
-                .any(|it| memchr::memchr(b'\n', it).is_some()) =>
-            {
-                Self::Lengths
-            }
-            _ => Self::Lines,
-        }
-    }
-
     pub(crate) fn number(self) -> u64 {
         match self {
             Self::Lines => 0,
@@ -95,31 +81,38 @@ fn length_of(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
+/// Returns messages of so many bytes, each with a line feed. `None` if one contains a line feed.
+fn lines(messages: &[Bytes], bytes: usize) -> Option<Bytes> {
+    let mut data = Vec::with_capacity(bytes + messages.len());
+    for message in messages {
+        data.extend_from_slice(message);
+        data.push(b'\n');
+    }
+    // One search is faster than one in each message.
+    let found = memchr::memchr_iter(b'\n', &data).count();
+    (found == messages.len()).then(|| data.into())
+}
+
+/// Returns the lengths of messages of so many bytes, and the messages.
+fn with_lengths(messages: &[Bytes], bytes: usize) -> Bytes {
+    let mut data = Vec::with_capacity(bytes + 3 * messages.len());
+    for message in messages {
+        put_number(&mut data, message.len() as u64);
+    }
+    messages.iter().for_each(|it| data.extend_from_slice(it));
+    data.into()
+}
+
 impl Record {
     /// Encodes messages, of which there is at least one.
     pub(crate) fn encode(first: u64, position: u64, time: u64, messages: &[Bytes]) -> Self {
-        let layout = Layout::of(messages);
         let bytes: usize = messages.iter().map(Bytes::len).sum();
-        let data = match (layout, messages) {
-            (Layout::Raw, [message]) => message.clone(),
-            (Layout::Lengths, _) => {
-                let mut lengths = Vec::with_capacity(3 * messages.len());
-                for message in messages {
-                    put_number(&mut lengths, message.len() as u64);
-                }
-                let mut data = BytesMut::with_capacity(lengths.len() + bytes);
-                data.extend_from_slice(&lengths);
-                messages.iter().for_each(|it| data.extend_from_slice(it));
-                data.freeze()
-            }
-            _ => {
-                let mut data = BytesMut::with_capacity(bytes + messages.len());
-                for message in messages {
-                    data.extend_from_slice(message);
-                    data.extend_from_slice(b"\n");
-                }
-                data.freeze()
-            }
+        let (layout, data) = match messages {
+            [message] if bytes > RECORD_BYTES => (Layout::Raw, message.clone()),
+            _ => match lines(messages, bytes) {
+                Some(lines) => (Layout::Lines, lines),
+                None => (Layout::Lengths, with_lengths(messages, bytes)),
+            },
         };
         let head = Head {
             position,
