@@ -36,8 +36,8 @@ pub(crate) struct Engine {
     /// `None` once the log is closed.
     position: Mutex<Option<watch::Sender<Position>>>,
     pub(crate) closing: AtomicBool,
-    /// `true` once the writer has ended and everything is in the journal.
-    pub(crate) finished: AtomicBool,
+    /// The result of the writer's end, until the log is closed. `Ok` if everything is in the journal.
+    pub(crate) ended: Mutex<Option<Result<(), Error>>>,
     /// `true` after a commit failed, until the disk works again.
     pub(crate) failed: AtomicBool,
     /// `true` once a read found data that differs from what was written.
@@ -104,7 +104,7 @@ impl Engine {
             committed: Mutex::new(head),
             position: Mutex::new(Some(watch::Sender::new(Position::new(head.position)))),
             closing: AtomicBool::new(false),
-            finished: AtomicBool::new(false),
+            ended: Mutex::new(None),
             failed: AtomicBool::new(false),
             damage_met: AtomicBool::new(false),
             damage,

@@ -284,7 +284,8 @@ impl DiskLog {
             .await
     }
 
-    fn shut(&self) {
+    /// Closes the log. A second call does nothing.
+    fn shut(&self) -> Result<(), Error> {
         self.engine.close();
         self.engine.queue.close();
         for thread in self.threads.lock().drain(..) {
@@ -293,7 +294,8 @@ impl DiskLog {
             }
         }
         self.engine.end();
-        if self.engine.finished.swap(false, Ordering::AcqRel)
+        let ended = self.engine.ended.lock().take();
+        if let Some(Ok(())) = ended
             && let Ok(store) = self.engine.store()
             && let Err(error) = finish(&store, &self.engine)
         {
@@ -306,12 +308,16 @@ impl DiskLog {
         self.engine.drop_store();
         // Last: from here on another process can open the log.
         self.lock.lock().take();
+        ended.unwrap_or(Ok(()))
     }
 }
 
 impl Drop for DiskLog {
     fn drop(&mut self) {
-        self.shut();
+        if let Err(error) = self.shut() {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "the last commits could not be made durable");
+        }
     }
 }
 
@@ -521,8 +527,7 @@ impl Log for DiskLog {
         Box::pin(async {
             // This waits for threads. On a single-threaded runtime that is safe, because they wait
             // for nothing that runs on it.
-            self.shut();
-            Ok(())
+            self.shut()
         })
     }
 }

@@ -106,17 +106,18 @@ impl Writer {
             self.engine.queue.set_behind(behind);
             patience = if behind { LOOK_BEHIND } else { RETRY };
         }
-        // Otherwise a crash of the machine could lose them after all.
+        *self.engine.ended.lock() = Some(self.end());
+    }
+
+    /// Makes all commits durable. Otherwise a crash of the machine could lose them after all.
+    fn end(&mut self) -> Result<(), Error> {
         let synced = self.journal.sync();
-        if let Err(error) = synced {
-            tracing::warn!(%error, "the journal could not be synced");
-            return;
-        }
+        synced.map_err(|error| Kind::Storage(Failure::from(error).error))?;
         if let Err(error) = self.marker.file().sync() {
             tracing::warn!(%error, "the marker of the last commit could not be synced");
         }
         self.store.freeze(self.engine.committed());
-        self.engine.finished.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// Commits the pending requests, or as many of them as fit.
@@ -137,21 +138,30 @@ impl Writer {
         {
             draft.take(request);
         }
-        let checkpoint = draft.checkpoint();
+        let checkpoint = draft.take_checkpoint();
         let (written, sealed) = draft.seal();
-        let commit = sealed.head.commit;
+        let head = sealed.head;
         let written = written.map_or(Ok(()), |written| self.write(written, &sealed));
-        if let Err(failure) = written {
-            self.fail(sealed, failure);
-            return;
+        let is_written = written.is_ok();
+        match written {
+            Ok(()) => {
+                let kept = sealed.publish(&engine);
+                self.keep(kept);
+            }
+            Err(failure) => self.fail(sealed, failure),
         }
-        // The commit is in the log, whatever becomes of this.
-        if let Err(error) = self.checkpoint(checkpoint, sealed.head) {
+        let Some(checkpoint) = checkpoint else { return };
+        let mut is_done = is_written;
+        if is_written && let Err(error) = self.checkpoint(checkpoint.rotates, head) {
             tracing::error!(%error, "the journal could not be synced");
-            self.note_failure(commit);
+            self.note_failure(head.commit);
+            is_done = false;
         }
-        let kept = sealed.publish(&engine);
-        self.keep(kept);
+        let full = self.full;
+        checkpoint.reply(|| match is_done {
+            true => Ok(()),
+            false => Err(unavailable(full)),
+        });
     }
 
     fn write(&mut self, written: Written, sealed: &Sealed) -> Result<(), Failure> {
@@ -214,12 +224,9 @@ impl Writer {
         Ok(())
     }
 
-    /// Freezes the changes of the index if that was requested. If `Some(true)`, it also ends the current
-    /// segment, so that it can be sorted.
-    fn checkpoint(&mut self, request: Option<bool>, head: Head) -> Result<(), WriteError> {
-        let Some(rotates) = request else {
-            return Ok(());
-        };
+    /// Freezes the changes of the index. If `rotates`, it also ends the current segment, so that it can be
+    /// sorted.
+    fn checkpoint(&mut self, rotates: bool, head: Head) -> Result<(), WriteError> {
         // The index must not have what a crash of the machine takes from the journal.
         self.journal.sync()?;
         if rotates {

@@ -17,7 +17,7 @@ use crate::clock::Timestamp;
 use crate::disk::engine::Engine;
 use crate::disk::format::ended::Ends;
 use crate::disk::format::log_head::Head;
-use crate::disk::queue::{Request, Tend};
+use crate::disk::queue::{Reply, Request, Tend};
 use crate::disk::store::Store;
 use crate::disk::stream::Stream;
 use crate::error::{Error, Kind};
@@ -57,9 +57,7 @@ pub(crate) struct Draft<'a> {
     /// Names that this draft assigns or frees.
     names: HashMap<StreamName, Option<usize>>,
     answers: Vec<Answer>,
-    /// If the changes of the index are to be frozen after this draft: `true` if the journal's segment
-    /// also ends.
-    checkpoint: Option<bool>,
+    checkpoint: Option<Checkpoint>,
     /// Keys of the index to remove.
     swept: Vec<Vec<u8>>,
     /// Entries of the timetable: time, id, and `true` to add or `false` to remove.
@@ -67,6 +65,25 @@ pub(crate) struct Draft<'a> {
     /// The number of ends on the disk, loaded when it is first needed.
     ends: Option<Ends>,
     bytes: usize,
+}
+
+/// A request to freeze the changes of the index after a commit. It can fail although the commit succeeds,
+/// so its responses are separate.
+#[derive(Default)]
+pub(crate) struct Checkpoint {
+    /// The journal's segment also ends.
+    pub(crate) rotates: bool,
+    replies: Vec<Reply<()>>,
+}
+
+impl Checkpoint {
+    /// Responds to the requests.
+    pub(crate) fn reply(self, result: impl Fn() -> Result<(), Error>) {
+        for reply in self.replies {
+            // The receiver may be gone. It doesn't need the response then.
+            let _gone = reply.send(result().map(Some));
+        }
+    }
 }
 
 impl<'a> Draft<'a> {
@@ -96,10 +113,9 @@ impl<'a> Draft<'a> {
         self.bytes
     }
 
-    /// Returns if the changes of the index are to be frozen after this draft: `true` if the journal's
-    /// segment also ends.
-    pub(crate) fn checkpoint(&self) -> Option<bool> {
-        self.checkpoint
+    /// Takes the checkpoint that follows this draft, if one was requested.
+    pub(crate) fn take_checkpoint(&mut self) -> Option<Checkpoint> {
+        self.checkpoint.take()
     }
 
     /// Applies a request to the draft.
@@ -151,11 +167,9 @@ impl<'a> Draft<'a> {
                 self.answers.push(answer);
             }
             Request::Checkpoint { rotates, reply } => {
-                self.checkpoint = Some(rotates || self.checkpoint == Some(true));
-                self.answers.push(Answer::Done {
-                    reply,
-                    again: false,
-                });
+                let checkpoint = self.checkpoint.get_or_insert_default();
+                checkpoint.rotates |= rotates;
+                checkpoint.replies.push(reply);
             }
             Request::Sweep(keys, reply) => {
                 self.swept.extend(keys);
