@@ -34,6 +34,10 @@ const STREAM: &str = "bare";
 const BATCHES: [u64; 3] = [1, 100, 1000];
 /// Length of the file of the loop: that of a segment of the log.
 const FILE_BYTES: usize = 64 << 20;
+/// Messages of an append of those that precede the measurement.
+const AGING: u64 = 4000;
+/// Longest wait until a log has sorted them. A log that is idle for longer gives its free segments back.
+const SETTLE: Duration = Duration::from_secs(4);
 /// Least commits for each `fdatasync` of the same bytes, and least speed for that of `sendfile`.
 const COMMITS: f64 = 0.8;
 const READING: f64 = 0.7;
@@ -63,24 +67,25 @@ impl Way {
     }
 
     /// Returns the number of durable writes per second, each of a batch of messages.
-    fn measure(self, batch: u64, window: Duration) -> Result<f64, Error> {
+    fn measure(self, batch: u64, aging: u64, window: Duration) -> Result<f64, Error> {
         let data = Folder::new()?;
         match self {
             Self::Loop => sync_loop(&data, batch, window),
-            Self::Log => append_to_log(&data, batch, window),
-            Self::Hub => append_to_hub(&data, batch, window),
+            Self::Log => append_to_log(&data, batch, aging, window),
+            Self::Hub => append_to_hub(&data, batch, aging, window),
         }
     }
 }
 
 fn commits(options: &Options, report: &mut Report) -> Result<(), Error> {
-    let window = Duration::from_millis(options.pick(2000, 300));
+    let window = Duration::from_millis(options.pick(1000, 300));
+    let aging = options.pick(1400, 10);
     let mut rows = Vec::new();
     for batch in BATCHES {
         let mut rates = WAYS.map(|_| Vec::new());
         for _ in 0..options.runs {
             for (way, rates) in WAYS.into_iter().zip(&mut rates) {
-                let rate = way.measure(batch, window);
+                let rate = way.measure(batch, aging, window);
                 rates.push(rate.map_err(|error| format!("{}: {error}", way.name()))?);
             }
         }
@@ -109,9 +114,12 @@ fn commits(options: &Options, report: &mut Report) -> Result<(), Error> {
         title: "Commits and `fdatasync`".to_owned(),
         note: format!(
             "Durable writes one after the other, for {} ms each: an append of messages of {} bytes, or as many bytes written \
-             to a file of zeros and synced. So nothing shares a sync. Median of {} runs, in turn.",
+             to a file of zeros and synced. So nothing shares a sync. Before, {} MB are appended to the log and sorted, so that \
+             it has segments to use again, as a log that has been in use has, and writes no zeros meanwhile. Median of {} runs, \
+             in turn.",
             window.as_millis(),
             LINE_BYTES - 1,
+            aging * AGING * LINE_BYTES as u64 / 1_000_000,
             options.runs
         ),
         head: vec!["messages", "way", "a second", "lowest–highest", "of the loop"],
@@ -159,16 +167,38 @@ fn sync_loop(data: &Folder, batch: u64, window: Duration) -> Result<f64, Error> 
     })
 }
 
-fn append_to_log(data: &Folder, batch: u64, window: Duration) -> Result<f64, Error> {
+/// Waits until a log has sorted its segments.
+fn settle(data: &Folder) -> Result<(), Error> {
+    let start = Instant::now();
+    let (mut known, mut since) = (0, start);
+    while start.elapsed() < SETTLE && since.elapsed() < Duration::from_secs(1) {
+        std::thread::sleep(Duration::from_millis(50));
+        let bytes = data.bytes_of("seg")? + data.bytes_of("dat")?;
+        if bytes != known {
+            (known, since) = (bytes, Instant::now());
+        }
+    }
+    Ok(())
+}
+
+/// Returns messages for one append.
+fn messages(batch: u64) -> Result<Vec<bytes::Bytes>, Error> {
+    let messages = (0..batch).map(|number| Ok(serde_json::to_vec(&Item::at(number))?.into()));
+    messages.collect()
+}
+
+fn append_to_log(data: &Folder, batch: u64, aging: u64, window: Duration) -> Result<f64, Error> {
     let log = DiskLog::open(data.path(), DiskOptions::default())?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let name = StreamName::new(STREAM)?;
     let create = Create::new(Settings::of_type("application/json"));
     runtime.block_on(log.create(&name, create))?;
-    let messages: Result<Vec<_>, _> = (0..batch)
-        .map(|number| serde_json::to_vec(&Item::at(number)))
-        .collect();
-    let messages: Vec<_> = messages?.into_iter().map(bytes::Bytes::from).collect();
+    let many = messages(AGING)?;
+    for _ in 0..aging {
+        runtime.block_on(log.append(&name, Append::new(many.clone())))?;
+    }
+    settle(data)?;
+    let messages = messages(batch)?;
     let rate = per_second(window, |_| {
         runtime.block_on(log.append(&name, Append::new(messages.clone())))?;
         Ok(())
@@ -178,10 +208,15 @@ fn append_to_log(data: &Folder, batch: u64, window: Duration) -> Result<f64, Err
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-fn append_to_hub(data: &Folder, batch: u64, window: Duration) -> Result<f64, Error> {
+fn append_to_hub(data: &Folder, batch: u64, aging: u64, window: Duration) -> Result<f64, Error> {
     let server = Kind::Headwater.start(data)?;
     server.create(&mut Connection::open(server.address())?, STREAM)?;
-    let publisher = Publisher::new(&Kind::Headwater.target(STREAM), 0, batch);
+    let target = Kind::Headwater.target(STREAM);
+    let many = (0..aging).map(|turn| publish::append(&target, turn * AGING, AGING));
+    let many = Publisher::of(many.collect());
+    publish::run(server.address(), vec![many], Until::Sent)?;
+    settle(data)?;
+    let publisher = Publisher::new(&target, 0, batch);
     let published = publish::run(server.address(), vec![publisher], Until::Time(window))?;
     Ok(published.appends as f64 / published.seconds)
 }
