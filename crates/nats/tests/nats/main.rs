@@ -29,10 +29,13 @@ mod producers;
 #[path = "../../../log/tests/log/trimmed.rs"]
 mod trimmed;
 
+mod cuts;
 mod faults;
 mod hubs;
 mod linear;
 mod model;
+mod network;
 mod opening;
 mod servers;
 mod support;
+mod unrest;
