@@ -70,6 +70,15 @@ pub(super) struct ClusterArgs {
     )]
     nats_system: Option<String>,
 
+    /// A credentials file of the system account, in place of a user and password
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "HEADWATER_NATS_SYSTEM_CREDENTIALS",
+        hide = HIDDEN
+    )]
+    nats_system_credentials: Option<PathBuf>,
+
     #[allow(
         clippy::doc_markdown,
         reason = "it is shown as it stands, not rendered"
@@ -100,6 +109,7 @@ pub(super) struct File {
     client_cert: Option<PathBuf>,
     client_key: Option<PathBuf>,
     system: Option<String>,
+    system_credentials: Option<PathBuf>,
     domain: Option<String>,
     prefix: Option<String>,
     replicas: Option<usize>,
@@ -205,6 +215,7 @@ impl ClusterArgs {
             }
         };
         options.system = self.nats_system.or(file.system);
+        options.system_credentials = self.nats_system_credentials.or(file.system_credentials);
         options.domain = self.nats_domain.or(file.domain);
         if let Some(prefix) = self.nats_prefix.or(file.prefix) {
             options.prefix = prefix;

@@ -36,6 +36,7 @@ mod linear;
 mod model;
 mod network;
 mod opening;
+mod secured;
 mod servers;
 mod support;
 mod unrest;
