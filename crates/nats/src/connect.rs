@@ -9,7 +9,7 @@ use crate::leader::Choice;
 use crate::limits::{ACK_TIMEOUT, CONNECT_TIMEOUT, RECONNECT_PAUSE};
 use crate::open_error::Why;
 use crate::options::{NatsOptions, Tls};
-use crate::servers::{shown, with_user};
+use crate::servers::{shown, split, with_user};
 
 /// Connects to the account of the log.
 pub(crate) async fn client(options: &NatsOptions, choice: &Choice) -> Result<Client, Why> {
@@ -46,7 +46,7 @@ pub(crate) async fn client(options: &NatsOptions, choice: &Choice) -> Result<Cli
 /// Connects to the system account.
 pub(crate) async fn system_client(options: &NatsOptions) -> Result<Client, Why> {
     let servers = match (&options.system, &options.system_credentials) {
-        (Some(url), _) => vec![url.clone()],
+        (Some(urls), _) => split(urls),
         (None, Some(_)) => options.servers.clone(),
         (None, None) => return Err(Why::SyncUnknown),
     };

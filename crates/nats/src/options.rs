@@ -72,8 +72,9 @@ pub struct NatsOptions {
     pub credentials: Credentials,
     /// Settings of TLS.
     pub tls: Tls,
-    /// A URL with the credentials of the system account, `nats://user:password@host:4222`. It is
-    /// used at the start, to see whether the servers sync.
+    /// URLs with the credentials of the system account, separated by commas:
+    /// `nats://user:password@a:4222,b:4222`. They are used at the start, to see whether the servers
+    /// sync.
     pub system: Option<String>,
     /// A credentials file of the system account. It is used in place of the credentials of
     /// [`system`](Self::system), and without that with the [`servers`](Self::servers).

@@ -23,6 +23,16 @@ fn user_of(server: &str) -> Option<(String, Option<String>)> {
     ))
 }
 
+/// Returns the URLs of a list that is separated by commas. Those without a scheme have that of the first.
+pub(crate) fn split(urls: &str) -> Vec<String> {
+    let scheme = urls.split_once("://").map_or("nats", |(scheme, _)| scheme);
+    let split = urls.split(',').map(|url| match url.contains("://") {
+        true => url.to_owned(),
+        false => format!("{scheme}://{url}"),
+    });
+    split.collect()
+}
+
 /// Returns the servers without the credentials in their URLs.
 pub(crate) fn shown(servers: &[String]) -> String {
     let shown = servers.iter().map(|server| match server.rsplit_once('@') {
@@ -40,6 +50,13 @@ mod tests {
     fn credentials_in_urls_are_not_shown() {
         let servers = ["nats://user:p@ss@a:4222".to_owned(), "nats://b".to_owned()];
         assert_eq!(shown(&servers), "a:4222, nats://b");
+    }
+
+    #[test]
+    fn a_list_of_urls_has_one_scheme() {
+        assert_eq!(split("nats://s:p@a:1"), ["nats://s:p@a:1"]);
+        assert_eq!(split("tls://s:p@a,b:2"), ["tls://s:p@a", "tls://b:2"]);
+        assert_eq!(split("a,nats://b"), ["nats://a", "nats://b"]);
     }
 
     #[test]

@@ -58,9 +58,9 @@ pub(super) struct ClusterArgs {
     #[arg(long, value_name = "FILE", env = "HEADWATER_NATS_KEY", hide = HIDDEN)]
     nats_key: Option<PathBuf>,
 
-    /// A server with the credentials of the system account: `nats://USER:PASSWORD@HOST`
+    /// Servers with the credentials of the system account: `nats://USER:PASSWORD@HOST,HOST`
     ///
-    /// It is used at the start, to see whether the servers sync what they acknowledge.
+    /// They are used at the start, to see whether the servers sync what they acknowledge.
     #[arg(
         long,
         value_name = "URL",

@@ -15,11 +15,11 @@ use crate::support::{fresh, open_log, outside, plain, runtime};
 
 /// An operation of a history: when it ran, and the offset that it returned.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Seen {
-    pub(crate) start: Instant,
-    pub(crate) end: Instant,
-    pub(crate) offset: u64,
-    pub(crate) is_append: bool,
+struct Seen {
+    start: Instant,
+    end: Instant,
+    offset: u64,
+    is_append: bool,
 }
 
 /// Returns the first two operations that contradict each other. The offset after an append takes
@@ -147,7 +147,7 @@ impl Clients {
     }
 
     /// Ends the clients, and checks what they have seen.
-    pub(crate) fn check(self) -> Vec<Seen> {
+    pub(crate) fn check(self) {
         self.stop.store(true, Ordering::Relaxed);
         let history = outside(async {
             let mut all = Vec::new();
@@ -160,7 +160,6 @@ impl Clients {
         if let Some((earlier, later)) = contradiction(&history) {
             panic!("{earlier:?}\n{later:?}");
         }
-        history
     }
 }
 
