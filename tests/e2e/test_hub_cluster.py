@@ -84,7 +84,8 @@ class Reader(threading.Thread):
             with httpx_sse.connect_sse(client, "GET", self.url, headers=headers) as source:
                 self.connections += 1
                 for event in source.iter_sse():
-                    if event.event == "message":
+                    # A hub that stops sends a delay without data, which httpx-sse reports as an event.
+                    if event.event == "message" and event.data:
                         self.seen.append(json.loads(event.data)["n"])
                         self.ids.append(event.id)
                     if len(self.seen) == self.count:
