@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::cache::Records;
 use crate::format::batch::{Head, Op};
+use crate::leader::Contact;
 use crate::limits::{READ_DEADLINE, RETRY_PAUSE};
 use crate::replica::{Replica, Replies, Reply};
 use crate::setup::Cluster;
@@ -31,6 +32,7 @@ pub(crate) struct Engine {
     pub(crate) cluster: Cluster,
     pub(crate) limits: Limits,
     pub(crate) clock: Clock,
+    pub(crate) contact: Contact,
     pub(crate) replica: Mutex<Replica>,
     pub(crate) records: Records,
     /// The sequence number of the last record that was applied.
@@ -80,6 +82,13 @@ impl Engine {
         // Reads and writes that wait find the failure.
         self.pending.lock().clear();
         self.applied.send_modify(|_| ());
+    }
+
+    /// Requests the end of the log from the leader.
+    pub(crate) async fn last(&self) -> Result<u64, String> {
+        let end = self.cluster.last().await?;
+        self.contact.hear();
+        Ok(end)
     }
 
     pub(crate) fn name_end(&self, sequence: u64) {
@@ -161,7 +170,7 @@ pub(crate) async fn name_ends(
 async fn end(engine: &Engine) -> Result<u64, String> {
     let deadline = Instant::now() + READ_DEADLINE;
     loop {
-        match engine.cluster.last().await {
+        match engine.last().await {
             Ok(end) => return Ok(end),
             Err(error) if Instant::now() >= deadline => {
                 return Err(format!("the end of the log isn't known: {error}"));

@@ -23,8 +23,10 @@
 //! message. They need the program `nats-server` (`HEADWATER_NATS_SERVER`, `.venv/bin`, or `PATH`).
 
 mod cache;
+mod connect;
 mod engine;
 mod format;
+mod leader;
 mod limits;
 mod located;
 mod log;
@@ -53,6 +55,7 @@ pub use options::{Credentials, Durability, NatsOptions, Tls};
 use cache::Records;
 use engine::Engine;
 use format::batch::Op;
+use leader::Contact;
 use limits::{ACK_TIMEOUT, REPLAY_STALLED, SWEEP_STEP, WRITE_DEADLINE};
 use open_error::Why;
 use replica::{Replica, Reply};
@@ -92,6 +95,7 @@ impl NatsLog {
             cluster,
             limits: options.limits,
             clock: options.clock,
+            contact: Contact::new(),
             applied: watch::Sender::new(0),
             known: watch::Sender::new(0),
             pending: Mutex::new(HashMap::new()),
@@ -106,6 +110,7 @@ impl NatsLog {
             tokio::spawn(tail::follow(Arc::clone(&engine))).abort_handle(),
             tokio::spawn(engine::name_ends(Arc::clone(&engine), waiting)).abort_handle(),
             tokio::spawn(writer::write(Arc::clone(&engine), queued)).abort_handle(),
+            tokio::spawn(leader::watch(Arc::clone(&engine))).abort_handle(),
         ];
         let mut log = Self {
             engine,

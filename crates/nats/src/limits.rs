@@ -36,6 +36,15 @@ pub(crate) const RETRY_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(10);
 /// The time that the leader has to answer one request.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
+/// The time since most of the replicas answered the leader, up to which it counts as the leader. It is
+/// less than the time without a leader after which replicas elect another one, 4 s, minus the interval of
+/// the leader's heartbeats, 1 s.
+pub(crate) const HEARD: Duration = Duration::from_secs(2);
+/// The time without an answer of the leader after which a hub connects to another server, and the least
+/// time between such moves.
+pub(crate) const MOVE: Duration = Duration::from_secs(5);
+/// The time without an answer of the leader after which a hub isn't ready. Elections take less.
+pub(crate) const LEADERLESS: Duration = Duration::from_secs(15);
 /// The time to connect at the start.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time that the servers have to tell whether they sync.

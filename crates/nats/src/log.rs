@@ -366,6 +366,9 @@ impl Log for NatsLog {
         if self.engine.full.load(Ordering::Relaxed) {
             return Err(Error::full(false));
         }
+        if self.engine.contact.is_lost() {
+            return Err(Error::unavailable("the log's leader doesn't answer"));
+        }
         match self.engine.cluster.client.connection_state() {
             State::Connected => Ok(()),
             State::Pending | State::Disconnected => {

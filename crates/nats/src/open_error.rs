@@ -90,7 +90,8 @@ pub(crate) enum Why {
     #[error(
         "whether the servers sync what they acknowledge isn't known: their default is to sync every \
          two minutes, which loses acknowledged messages if machines crash together. Name the system \
-         account, so that the servers can be asked: --nats-system nats://USER:PASSWORD@HOST; or \
+         account, so that the servers can be asked: --nats-system nats://USER:PASSWORD@HOST, or \
+         --nats-system-credentials FILE; or \
          accept the loss: --durability replicated"
     )]
     SyncUnknown,

@@ -72,9 +72,13 @@ pub struct NatsOptions {
     pub credentials: Credentials,
     /// Settings of TLS.
     pub tls: Tls,
-    /// A URL with the credentials of the system account, `nats://user:password@host:4222`. It is
-    /// used at the start, to see whether the servers sync.
+    /// URLs with the credentials of the system account, separated by commas:
+    /// `nats://user:password@a:4222,b:4222`. They are used at the start, to see whether the servers
+    /// sync.
     pub system: Option<String>,
+    /// A credentials file of the system account. It is used in place of the credentials of
+    /// [`system`](Self::system), and without that with the [`servers`](Self::servers).
+    pub system_credentials: Option<PathBuf>,
     /// The `JetStream` domain.
     pub domain: Option<String>,
     /// The prefix of names and subjects in the cluster: letters, digits, `-` and `_`. Logs with
@@ -104,6 +108,7 @@ impl std::fmt::Debug for NatsOptions {
             credentials,
             tls,
             system,
+            system_credentials,
             domain,
             prefix,
             replicas,
@@ -118,6 +123,7 @@ impl std::fmt::Debug for NatsOptions {
             .field("credentials", credentials)
             .field("tls", tls)
             .field("system", &shown(system.as_slice()))
+            .field("system_credentials", system_credentials)
             .field("domain", domain)
             .field("prefix", prefix)
             .field("replicas", replicas)
@@ -138,6 +144,7 @@ impl NatsOptions {
             credentials: Credentials::default(),
             tls: Tls::default(),
             system: None,
+            system_credentials: None,
             domain: None,
             prefix: "headwater".to_owned(),
             replicas: crate::limits::REPLICAS,

@@ -2,24 +2,25 @@
 
 use std::time::Duration;
 
+use async_nats::Client;
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{
     Config, DiscardPolicy, Info, RetentionPolicy, StorageType, Stream,
 };
 use async_nats::jetstream::{self, Context, ErrorCode};
-use async_nats::{Client, ConnectOptions};
 use futures_util::StreamExt as _;
 use headwater_log::Identity;
 use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
+use crate::connect::{client, system_client};
+use crate::leader::{Choice, hears_most};
 use crate::limits::{
-    ACK_TIMEOUT, CONNECT_TIMEOUT, MAX_REPLICAS, MIN_PAYLOAD, PART_BYTES, PART_MARGIN, PREFIX_BYTES,
-    RECONNECT_PAUSE, REPLICAS, REQUEST_TIMEOUT, SERVER_VERSION, SYSTEM_DEADLINE,
+    ACK_TIMEOUT, MAX_REPLICAS, MIN_PAYLOAD, PART_BYTES, PART_MARGIN, PREFIX_BYTES, REPLICAS,
+    REQUEST_TIMEOUT, SERVER_VERSION, SYSTEM_DEADLINE,
 };
 use crate::open_error::Why;
 use crate::options::{Durability, NatsOptions};
-use crate::servers::{shown, with_user};
 
 /// The entry of the JetStream stream's metadata that has the log's identity.
 const IDENTITY: &str = "headwater-identity";
@@ -31,6 +32,7 @@ const LAYOUT_VERSION: &str = "1";
 #[derive(Clone, Debug)]
 pub(crate) struct Cluster {
     pub(crate) client: Client,
+    pub(crate) choice: Choice,
     pub(crate) context: Context,
     pub(crate) stream: Stream<()>,
     pub(crate) name: String,
@@ -46,7 +48,8 @@ impl Cluster {
         if !(1..=MAX_REPLICAS).contains(&options.replicas) {
             return Err(Why::ReplicaCount(options.replicas));
         }
-        let client = client(options).await?;
+        let choice = Choice::default();
+        let client = client(options, &choice).await?;
         check_version(&client)?;
         let payload = client.server_info().max_payload;
         if payload < MIN_PAYLOAD {
@@ -68,6 +71,7 @@ impl Cluster {
         let stream = found.map_err(|error| Why::JetStream(error.into()))?;
         Ok(Self {
             client,
+            choice,
             context,
             stream,
             name,
@@ -81,7 +85,8 @@ impl Cluster {
     pub(crate) async fn last(&self) -> Result<u64, String> {
         let info = tokio::time::timeout(REQUEST_TIMEOUT, self.stream.get_info()).await;
         match info {
-            Ok(Ok(info)) => Ok(info.state.last_sequence),
+            Ok(Ok(info)) if hears_most(&info) => Ok(info.state.last_sequence),
+            Ok(Ok(_)) => Err("the leader doesn't hear most of the replicas".to_owned()),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("the leader doesn't answer".to_owned()),
         }
@@ -94,51 +99,6 @@ fn check_prefix(prefix: &str) -> Result<(), Why> {
         true => Ok(()),
         false => Err(Why::Prefix(prefix.to_owned())),
     }
-}
-
-async fn client(options: &NatsOptions) -> Result<Client, Why> {
-    let mut connect = ConnectOptions::new()
-        .name("headwater")
-        .connection_timeout(CONNECT_TIMEOUT)
-        .ping_interval(Duration::from_secs(2))
-        .request_timeout(Some(ACK_TIMEOUT))
-        .reconnect_delay_callback(|attempts| {
-            let pause = Duration::from_millis(20) * u32::try_from(attempts.min(50)).unwrap_or(50);
-            pause.min(RECONNECT_PAUSE)
-        });
-    let unusable = |what: String| move |cause| Why::Credentials { what, cause };
-    if let Some(file) = &options.credentials.file {
-        let what = file.display().to_string();
-        connect = connect
-            .credentials_file(file)
-            .await
-            .map_err(unusable(what))?;
-    }
-    if let Some(file) = &options.credentials.nkey {
-        let what = file.display().to_string();
-        let seed = tokio::fs::read_to_string(file).await;
-        let seed = seed.map_err(unusable(what))?;
-        connect = connect.nkey(seed.trim().to_owned());
-    }
-    if let Some(token) = &options.credentials.token {
-        connect = connect.token(token.clone());
-    }
-    if options.tls.required {
-        connect = connect.require_tls(true);
-    }
-    if let Some(ca) = &options.tls.ca {
-        connect = connect.add_root_certificates(ca.clone());
-    }
-    if let Some((certificate, key)) = &options.tls.identity {
-        connect = connect.add_client_certificate(certificate.clone(), key.clone());
-    }
-    let connected = with_user(connect, &options.servers)
-        .connect(options.servers.clone())
-        .await;
-    connected.map_err(|error| Why::Connect {
-        servers: shown(&options.servers),
-        cause: error.into(),
-    })
 }
 
 fn check_version(client: &Client) -> Result<(), Why> {
@@ -289,16 +249,11 @@ struct JszConfig {
     sync_always: bool,
 }
 
-/// Asks every server with a replica whether it syncs.
+/// Asks the servers with replicas whether they sync. Most of them have to answer, so that a hub can start
+/// while one of three servers is down.
 async fn check_sync(info: &Info, options: &NatsOptions) -> Result<(), Why> {
-    let Some(url) = &options.system else {
-        return Err(Why::SyncUnknown);
-    };
     let failed = |what: String| Why::System { what };
-    let connect = ConnectOptions::new().connection_timeout(CONNECT_TIMEOUT);
-    let connect = with_user(connect, std::slice::from_ref(url));
-    let client = connect.connect(url.clone()).await;
-    let client = client.map_err(|error| failed(error.to_string()))?;
+    let client = system_client(options).await?;
     let inbox = client.new_inbox();
     let asked = client.subscribe(inbox.clone()).await;
     let mut answers = asked.map_err(|error| failed(error.to_string()))?;
@@ -317,6 +272,7 @@ async fn check_sync(info: &Info, options: &NatsOptions) -> Result<(), Why> {
         }
         None => Vec::new(),
     };
+    let replicas = wanted.len();
     let mut lax = Vec::new();
     let deadline = Instant::now() + SYSTEM_DEADLINE;
     while !wanted.is_empty()
@@ -339,13 +295,14 @@ async fn check_sync(info: &Info, options: &NatsOptions) -> Result<(), Why> {
         let servers = lax.join(", ");
         return Err(Why::Sync { servers });
     }
-    match wanted.is_empty() {
-        true => Ok(()),
-        false => Err(failed(format!(
-            "these servers didn't answer: {}",
-            wanted.join(", ")
-        ))),
+    let silent = wanted.join(", ");
+    if wanted.len() * 2 >= replicas {
+        return Err(failed(format!("these servers didn't answer: {silent}")));
     }
+    if !wanted.is_empty() {
+        tracing::warn!(%silent, "servers with replicas didn't answer, so it isn't known whether they sync");
+    }
+    Ok(())
 }
 
 #[cfg(test)]

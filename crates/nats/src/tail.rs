@@ -86,7 +86,7 @@ async fn apply_all(engine: &Engine, records: &mut Ordered) -> Result<(), String>
                 if is_behind {
                     return Err(format!("no record after {applied}"));
                 }
-                match engine.cluster.last().await {
+                match engine.last().await {
                     Ok(end) if end < applied => {
                         let since = *shorter.get_or_insert(now);
                         if since.elapsed() > BEHIND {
@@ -195,6 +195,7 @@ fn apply_one(engine: &Engine, message: &Message) -> Result<Option<Applied>, Stri
     match applied {
         Ok(applied) => {
             engine.applied.send_replace(sequence);
+            engine.contact.hear();
             Ok(Some(applied))
         }
         Err(error) => {

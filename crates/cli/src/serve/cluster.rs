@@ -58,9 +58,9 @@ pub(super) struct ClusterArgs {
     #[arg(long, value_name = "FILE", env = "HEADWATER_NATS_KEY", hide = HIDDEN)]
     nats_key: Option<PathBuf>,
 
-    /// A server with the credentials of the system account: `nats://USER:PASSWORD@HOST`
+    /// Servers with the credentials of the system account: `nats://USER:PASSWORD@HOST,HOST`
     ///
-    /// It is used at the start, to see whether the servers sync what they acknowledge.
+    /// They are used at the start, to see whether the servers sync what they acknowledge.
     #[arg(
         long,
         value_name = "URL",
@@ -69,6 +69,15 @@ pub(super) struct ClusterArgs {
         hide = HIDDEN
     )]
     nats_system: Option<String>,
+
+    /// A credentials file of the system account, in place of a user and password
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "HEADWATER_NATS_SYSTEM_CREDENTIALS",
+        hide = HIDDEN
+    )]
+    nats_system_credentials: Option<PathBuf>,
 
     #[allow(
         clippy::doc_markdown,
@@ -100,6 +109,7 @@ pub(super) struct File {
     client_cert: Option<PathBuf>,
     client_key: Option<PathBuf>,
     system: Option<String>,
+    system_credentials: Option<PathBuf>,
     domain: Option<String>,
     prefix: Option<String>,
     replicas: Option<usize>,
@@ -205,6 +215,7 @@ impl ClusterArgs {
             }
         };
         options.system = self.nats_system.or(file.system);
+        options.system_credentials = self.nats_system_credentials.or(file.system_credentials);
         options.domain = self.nats_domain.or(file.domain);
         if let Some(prefix) = self.nats_prefix.or(file.prefix) {
             options.prefix = prefix;

@@ -80,6 +80,7 @@ fn check(hubs: &[Arc<NatsLog>], read: &[Vec<String>]) {
                     .await
                     .unwrap();
                 let entries = order.entries.iter();
+                let entries = entries.filter(|entry| entry.stream == stream());
                 let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
                 entries
                     .map(|entry| text(&entry.message.bytes))
@@ -101,7 +102,7 @@ fn check(hubs: &[Arc<NatsLog>], read: &[Vec<String>]) {
     assert!(by_producer.values().all(|count| *count == MESSAGES));
 }
 
-struct Round {
+pub(crate) struct Round {
     hubs: Vec<Arc<NatsLog>>,
     producers: Vec<JoinHandle<()>>,
     readers: Vec<JoinHandle<Vec<String>>>,
@@ -109,7 +110,11 @@ struct Round {
 
 impl Round {
     fn start(options: &NatsOptions, pause: Duration) -> Self {
-        let hubs: Vec<_> = (0..2).map(|_| Arc::new(open_log(options))).collect();
+        Self::on((0..2).map(|_| Arc::new(open_log(options))).collect(), pause)
+    }
+
+    /// Starts producers that pause after each message, and a reader on each hub.
+    pub(crate) fn on(hubs: Vec<Arc<NatsLog>>, pause: Duration) -> Self {
         outside(async {
             while hubs[0].create(&stream(), plain()).await.is_err() {
                 sleep(Duration::from_millis(50)).await;
@@ -128,7 +133,8 @@ impl Round {
         }
     }
 
-    fn finish(self) {
+    /// Waits for all messages, and checks them.
+    pub(crate) fn finish(self) {
         let read = outside(async {
             timeout(ROUND, async {
                 for producer in self.producers {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use headwater_log::{Append, Log, Outcome, ReadFrom};
+use headwater_log::{Append, Log, Outcome, ReadFrom, StreamName};
+use headwater_nats::NatsLog;
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::faults::{ROUND, pause, rounds, stream};
@@ -72,6 +74,110 @@ fn a_wrong_history_is_found() {
     assert!(contradiction(&[right[0], seen(11, 12, 1, true)]).is_some());
 }
 
+/// Clients that append and read without pause, and record it.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    stop: Arc<AtomicBool>,
+    /// The number of operations that succeeded on each hub.
+    done: Vec<Arc<AtomicUsize>>,
+    tasks: Vec<JoinHandle<Vec<Seen>>>,
+}
+
+impl Clients {
+    /// Starts two clients on each hub that append to a stream, and two that read its tail.
+    pub(crate) fn start(hubs: &[Arc<NatsLog>], stream: &StreamName) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let done: Vec<Arc<AtomicUsize>> = hubs.iter().map(|_| Arc::default()).collect();
+        let mut tasks = Vec::new();
+        for (hub, done) in hubs.iter().zip(&done) {
+            for is_append in [true, true, false, false] {
+                let (hub, stop) = (Arc::clone(hub), Arc::clone(&stop));
+                let (stream, done) = (stream.clone(), Arc::clone(done));
+                tasks.push(runtime().spawn(async move {
+                    let mut history = Vec::new();
+                    while !stop.load(Ordering::Relaxed) {
+                        let start = Instant::now();
+                        let offset = operation(&hub, &stream, is_append).await;
+                        let end = Instant::now();
+                        if let Some(offset) = offset {
+                            done.fetch_add(1, Ordering::Relaxed);
+                            history.push(Seen {
+                                start,
+                                end,
+                                offset,
+                                is_append,
+                            });
+                        }
+                        sleep(Duration::from_millis(3)).await;
+                    }
+                    history
+                }));
+            }
+        }
+        Self { stop, done, tasks }
+    }
+
+    /// Returns the number of operations that succeeded on a hub.
+    pub(crate) fn done_on(&self, hub: usize) -> usize {
+        self.done[hub].load(Ordering::Relaxed)
+    }
+
+    fn done(&self) -> usize {
+        (0..self.done.len()).map(|hub| self.done_on(hub)).sum()
+    }
+
+    /// Waits for more operations. The clients progress as fast as the machine lets them.
+    pub(crate) fn progress(&self, more: usize) {
+        let (start, wanted) = (Instant::now(), self.done() + more);
+        while self.done() < wanted {
+            assert!(start.elapsed() < ROUND, "the clients don't progress");
+            pause(10);
+        }
+    }
+
+    /// Waits until an operation that starts now or later has succeeded on a hub.
+    pub(crate) fn progress_on(&self, hub: usize) -> Duration {
+        // Each client has at most one operation in progress.
+        let (start, wanted) = (Instant::now(), self.done_on(hub) + 5);
+        while self.done_on(hub) < wanted {
+            assert!(start.elapsed() < ROUND, "the clients don't progress");
+            pause(10);
+        }
+        start.elapsed()
+    }
+
+    /// Ends the clients, and checks what they have seen.
+    pub(crate) fn check(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let history = outside(async {
+            let mut all = Vec::new();
+            for task in self.tasks {
+                all.extend(task.await.unwrap());
+            }
+            all
+        });
+        println!("{} operations", history.len());
+        if let Some((earlier, later)) = contradiction(&history) {
+            panic!("{earlier:?}\n{later:?}");
+        }
+    }
+}
+
+/// Appends, or reads the tail. Returns the offset, or `None` if the outcome isn't known.
+async fn operation(hub: &NatsLog, stream: &StreamName, is_append: bool) -> Option<u64> {
+    let offset = if is_append {
+        let append = Append::new(vec!["m".into()]);
+        match hub.append(stream, append).await {
+            Ok(Outcome::Appended(receipt)) => receipt.next,
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => return None,
+        }
+    } else {
+        hub.read(stream, ReadFrom::Tail, 1).await.ok()?.next
+    };
+    Some(offset.number())
+}
+
 #[test]
 fn appends_and_reads_of_two_hubs_are_linearizable_while_leaders_die() {
     let Some(mut servers) = Servers::three() else {
@@ -80,74 +186,14 @@ fn appends_and_reads_of_two_hubs_are_linearizable_while_leaders_die() {
     let options = fresh(&servers);
     let hubs: Vec<_> = (0..2).map(|_| Arc::new(open_log(&options))).collect();
     outside(hubs[0].create(&stream(), plain())).unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
-    let done = Arc::new(AtomicUsize::new(0));
-    // The clients progress as fast as the machine lets them.
-    let progress = |more: usize| {
-        let (start, wanted) = (Instant::now(), done.load(Ordering::Relaxed) + more);
-        while done.load(Ordering::Relaxed) < wanted {
-            assert!(start.elapsed() < ROUND, "the clients don't progress");
-            pause(10);
-        }
-    };
-    let clients: Vec<_> = (0..8_usize)
-        .map(|client| {
-            let (hub, stop) = (Arc::clone(&hubs[client % 2]), Arc::clone(&stop));
-            let done = Arc::clone(&done);
-            runtime().spawn(async move {
-                let mut history = Vec::new();
-                while !stop.load(Ordering::Relaxed) {
-                    let start = Instant::now();
-                    let is_append = client < 4;
-                    let offset = match is_append {
-                        true => {
-                            let append = Append::new(vec!["m".into()]);
-                            match hub.append(&stream(), append).await {
-                                Ok(Outcome::Appended(receipt)) => Some(receipt.next),
-                                Ok(other) => panic!("{other:?}"),
-                                Err(_) => None,
-                            }
-                        }
-                        false => {
-                            let read = hub.read(&stream(), ReadFrom::Tail, 1).await;
-                            read.ok().map(|chunk| chunk.next)
-                        }
-                    };
-                    let end = Instant::now();
-                    if let Some(offset) = offset {
-                        let offset = offset.number();
-                        done.fetch_add(1, Ordering::Relaxed);
-                        history.push(Seen {
-                            start,
-                            end,
-                            offset,
-                            is_append,
-                        });
-                    }
-                    sleep(Duration::from_millis(3)).await;
-                }
-                history
-            })
-        })
-        .collect();
+    let clients = Clients::start(&hubs, &stream());
     for _ in 0..rounds(1) {
-        progress(100);
+        clients.progress(100);
         let leader = outside(servers.leader(&options.prefix));
         servers.all[leader].kill();
-        progress(100);
+        clients.progress(100);
         servers.restart(leader);
     }
-    progress(100);
-    stop.store(true, Ordering::Relaxed);
-    let history = outside(async {
-        let mut all = Vec::new();
-        for client in clients {
-            all.extend(client.await.unwrap());
-        }
-        all
-    });
-    println!("{} operations", history.len());
-    if let Some((earlier, later)) = contradiction(&history) {
-        panic!("{earlier:?}\n{later:?}");
-    }
+    clients.progress(100);
+    clients.check();
 }

@@ -29,10 +29,14 @@ mod producers;
 #[path = "../../../log/tests/log/trimmed.rs"]
 mod trimmed;
 
+mod cuts;
 mod faults;
 mod hubs;
 mod linear;
 mod model;
+mod network;
 mod opening;
+mod secured;
 mod servers;
 mod support;
+mod unrest;

@@ -36,7 +36,7 @@ fn one_server_is_refused_unless_the_loss_is_accepted() {
 
 #[test]
 fn a_cluster_that_may_not_sync_is_refused_unless_that_is_accepted() {
-    let (Some(lax), Some(strict)) = (Servers::new(3, ""), Servers::three()) else {
+    let (Some(lax), Some(mut strict)) = (Servers::new(3, ""), Servers::three()) else {
         return;
     };
     let system = |servers: &Servers| {
@@ -54,8 +54,15 @@ fn a_cluster_that_may_not_sync_is_refused_unless_that_is_accepted() {
     let mut options = fresh(&strict);
     open_log(&options);
     options.durability = Durability::Synced;
-    options.system = system(&strict);
+    // The first server of the list is the one that is down.
+    let ports = strict.all.iter().map(|server| server.port.to_string());
+    let ports: Vec<_> = ports.map(|port| format!("127.0.0.1:{port}")).collect();
+    options.system = Some(format!("nats://sys:sys@{}", ports.join(",")));
     try_open(&options).unwrap();
+    strict.all[0].kill();
+    open_log(&options);
+    strict.all[1].kill();
+    try_open(&options).unwrap_err();
 }
 
 #[test]

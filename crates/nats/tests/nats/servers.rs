@@ -9,6 +9,9 @@ use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::sync::watch;
+
+use crate::network::{self, Link, Network};
 
 /// The time that a server has to start.
 const START: Duration = Duration::from_secs(60);
@@ -92,6 +95,8 @@ impl Drop for Server {
 #[derive(Debug)]
 pub(crate) struct Servers {
     pub(crate) all: Vec<Server>,
+    /// The network between them, if they have one that can be cut.
+    network: Option<Network>,
     _folder: tempfile::TempDir,
 }
 
@@ -105,6 +110,10 @@ fn ports(count: usize) -> Vec<u16> {
 }
 
 impl Servers {
+    /// The configuration of accounts: one for everybody, and the system account.
+    pub(crate) const ACCOUNTS: &str = "accounts { A { jetstream: enabled, users: [{user: a, password: a}] }, \
+         $SYS { users: [{user: sys, password: sys}] } }\nno_auth_user: a\n";
+
     /// Starts one server, which syncs nothing.
     pub(crate) fn one() -> Option<Self> {
         Self::new(1, "")
@@ -116,27 +125,56 @@ impl Servers {
     }
 
     pub(crate) fn new(count: usize, jetstream: &str) -> Option<Self> {
+        Self::configured(count, jetstream, Self::ACCOUNTS)
+    }
+
+    /// Starts servers with other accounts than [`ACCOUNTS`](Self::ACCOUNTS).
+    pub(crate) fn configured(count: usize, jetstream: &str, accounts: &str) -> Option<Self> {
+        Self::start(count, jetstream, accounts, |_| None)
+    }
+
+    /// Starts a cluster of three that syncs everything, with a network that can be cut.
+    pub(crate) fn networked() -> Option<Self> {
+        let network = |routes: &[u16]| Some(Network::between(routes));
+        Self::start(3, "sync_interval: always", Self::ACCOUNTS, network)
+    }
+
+    fn start(
+        count: usize,
+        jetstream: &str,
+        accounts: &str,
+        network: impl Fn(&[u16]) -> Option<Network>,
+    ) -> Option<Self> {
         let program = program()?;
         let folder = crate::base::quick_folder();
         let clients = ports(count);
         let routes = ports(count);
-        let urls: Vec<_> = routes
-            .iter()
-            .map(|port| format!("nats://127.0.0.1:{port}"))
-            .collect();
+        let network = network(&routes);
         let mut all = Vec::new();
         for index in 0..count {
             let store = folder.path().join(index.to_string());
             let mut text = format!(
                 "listen: 127.0.0.1:{}\nserver_name: n{index}\n\
                  jetstream {{ store_dir: {store:?}, max_mem: 64MB, max_file: 2GB, {jetstream} }}\n\
-                 accounts {{ A {{ jetstream: enabled, users: [{{user: a, password: a}}] }}, \
-                 $SYS {{ users: [{{user: sys, password: sys}}] }} }}\nno_auth_user: a\n",
+                 {accounts}",
                 clients[index]
             );
             if count > 1 {
+                // Servers tell each other the address that they advertise. Nothing listens on port 1, so
+                // no connection bypasses the network.
+                let (others, more) = match &network {
+                    Some(network) => (
+                        network.ports_of(index).collect(),
+                        ", advertise: \"127.0.0.1:1\", no_advertise: true",
+                    ),
+                    None => (routes.clone(), ""),
+                };
+                let urls: Vec<_> = others
+                    .iter()
+                    .map(|port| format!("nats://127.0.0.1:{port}"))
+                    .collect();
                 text += &format!(
-                    "cluster {{ name: c, listen: 127.0.0.1:{}, routes: {urls:?} }}\n",
+                    "cluster {{ name: c, listen: 127.0.0.1:{}, routes: {urls:?}{more} }}\n",
                     routes[index]
                 );
             }
@@ -153,8 +191,19 @@ impl Servers {
         }
         Some(Self {
             all,
+            network,
             _folder: folder,
         })
+    }
+
+    /// Returns a port that leads to a server, and its link.
+    pub(crate) fn door(&self, server: usize) -> (u16, watch::Sender<Link>) {
+        network::door(self.all[server].port)
+    }
+
+    /// Returns the network of [`networked`](Self::networked) servers.
+    pub(crate) fn network(&self) -> &Network {
+        self.network.as_ref().unwrap()
     }
 
     pub(crate) fn urls(&self) -> Vec<String> {
@@ -164,6 +213,29 @@ impl Servers {
     pub(crate) fn restart(&mut self, index: usize) {
         self.all[index].kill();
         self.all[index].start();
+    }
+
+    /// Requests that another server leads the JetStream stream.
+    pub(crate) async fn step_down(&self, prefix: &str) {
+        self.request_step_down(prefix, "".into()).await;
+    }
+
+    /// Requests that a server leads the JetStream stream, until it does.
+    pub(crate) async fn lead(&self, prefix: &str, server: usize) {
+        let start = Instant::now();
+        while self.leader(prefix).await != server {
+            let wanted = format!("{{\"placement\":{{\"preferred\":\"n{server}\"}}}}");
+            self.request_step_down(prefix, wanted.into()).await;
+            assert!(start.elapsed() < START, "n{server} doesn't lead");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    async fn request_step_down(&self, prefix: &str, payload: bytes::Bytes) {
+        let client = async_nats::connect(self.urls()).await.unwrap();
+        let subject = format!("$JS.API.STREAM.LEADER.STEPDOWN.{prefix}");
+        // The leader may have moved meanwhile.
+        let _ = client.request(subject, payload).await;
     }
 
     /// Returns the index of the server that leads the JetStream stream, once there is one.
