@@ -2,7 +2,7 @@ mod kind;
 
 use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
-use headwater_wire::{DecodeError, Event, json::CheckError};
+use headwater_wire::{DecodeError, Event, causes, json::CheckError};
 use http::StatusCode;
 
 use crate::{
@@ -406,15 +406,6 @@ impl Error {
         matches!(&self.0.kind, Kind::BodyNotJson(error) if test(error))
     }
 
-    /// The innermost cause, which is the most specific one.
-    fn root(&self) -> Option<&(dyn StdError + 'static)> {
-        let mut error = StdError::source(self)?;
-        while let Some(source) = error.source() {
-            error = source;
-        }
-        Some(error)
-    }
-
     /// Writes the location and the fault, without the causes.
     fn fmt_message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(place) = &self.0.place {
@@ -441,11 +432,11 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.fmt_message(f)?;
-        // A decode error is its own message. For other kinds, the root cause is the useful part.
+        // A decode error is its own message. For other kinds, the root cause is the most specific.
         if !matches!(
             self.0.kind,
             Kind::Decode(_) | Kind::BodyNotJson(_) | Kind::MessageNotJson(_)
-        ) && let Some(root) = self.root()
+        ) && let Some(root) = causes::root(self)
         {
             write!(f, ": {}", Plain(&root.to_string()))?;
         }
@@ -456,15 +447,8 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = fmt::from_fn(|f| self.fmt_message(f)).to_string();
-        let mut cause = StdError::source(self);
-        while let Some(error) = cause {
-            let message = Plain(&error.to_string()).to_string();
-            // Some errors already repeat the message of their cause.
-            if !text.ends_with(&message) {
-                text.push_str(": ");
-                text.push_str(&message);
-            }
-            cause = error.source();
+        for cause in causes::chain(self).skip(1) {
+            causes::add(&mut text, &Plain(&cause.to_string()).to_string());
         }
         f.write_str(&text)?;
         self.fmt_attempts(f)

@@ -5,7 +5,7 @@ use axum::{
     extract::rejection,
     response::{IntoResponse, Response},
 };
-use headwater_wire::json;
+use headwater_wire::{causes, json};
 use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeMap};
 use serde_json::{Map, Value};
@@ -152,7 +152,7 @@ impl Problem {
     pub(crate) fn log(&self) {
         let status = self.0.status;
         if let Some(source) = &self.0.source {
-            tracing::error!(status = status.as_u16(), error = %Chain(&**source), "{self}");
+            tracing::error!(status = status.as_u16(), error = %causes::text(&**source), "{self}");
         } else if status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(status = status.as_u16(), "{self}");
         } else if status.is_server_error() {
@@ -171,21 +171,6 @@ pub(crate) fn log_cut(problem: &Problem) {
             status = problem.0.status.as_u16(),
             "a stream failed: {problem}"
         );
-    }
-}
-
-/// Displays an error with all its causes on one line.
-struct Chain<'a>(&'a (dyn Error + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }
 

@@ -31,12 +31,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Two computations are here as well because the clients and the hub share them: [`Backoff`], the
-//! growing waits between attempts, and [`glob`].
+//! Three computations are here as well because the clients and the hub share them: [`Backoff`], the
+//! growing waits between attempts, [`causes`] of errors, and [`glob`].
 //!
 //! Not here: sockets, timers and HTTP. The fuzz targets of every decoder are in `crates/fuzz`.
 
 mod backoff;
+#[doc(hidden)]
+pub mod causes;
 mod decoder;
 mod digest;
 mod encoder;

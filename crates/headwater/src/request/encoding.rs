@@ -11,6 +11,7 @@ use async_compression::tokio::bufread::{GzipDecoder, ZlibDecoder};
 use axum::body::{Body, BodyDataStream};
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
+use headwater_wire::causes;
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body::{Body as _, Frame};
 use tokio::io::AsyncBufRead;
@@ -218,7 +219,7 @@ impl Undecodable {
     /// Returns the `Undecodable` among a body's error and its sources, if there is one.
     #[must_use]
     pub fn of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
-        super::cause(error)
+        causes::find(error)
     }
 }
 

@@ -14,10 +14,11 @@ use std::{
 };
 
 use axum::extract::FromRequestParts;
+use headwater_wire::causes;
 use http::{StatusCode, request::Parts};
 use tokio::time::{Instant, Sleep};
 
-use crate::{Problem, negotiate::Asked, request::cause};
+use crate::{Problem, negotiate::Asked};
 
 /// The minimum rate of request bodies.
 #[derive(Debug, Clone)]
@@ -53,7 +54,7 @@ impl SlowBody {
     /// Returns the `SlowBody` among a body's error and its sources, if there is one.
     #[must_use]
     pub fn of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
-        cause(error)
+        causes::find(error)
     }
 
     /// Returns the response to such a request, a 408.

@@ -5,6 +5,7 @@ use std::{error, fmt, sync::Arc};
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use headwater::{SlowBody, StatusCode, Undecodable};
+use headwater_wire::causes;
 use http::{HeaderMap, HeaderValue, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
@@ -187,9 +188,7 @@ impl Ended {
 
     /// Returns this error if it is why a body failed.
     fn of(error: &axum::Error) -> Option<&Self> {
-        let first: &(dyn error::Error + 'static) = error;
-        let mut chain = std::iter::successors(Some(first), |error| error.source());
-        chain.find_map(|error| error.downcast_ref())
+        causes::find(error)
     }
 
     fn failure(&self) -> Failure {
