@@ -78,32 +78,15 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR).source(source)
     }
 
-    /// Sets `type`, a URI that identifies the kind of problem. Default: `about:blank`.
-    #[must_use]
-    pub fn type_uri(mut self, uri: impl Into<String>) -> Self {
-        self.0.type_uri = Some(uri.into());
-        self
-    }
-
-    /// Sets `title`, a summary of the kind of problem.
-    #[must_use]
-    pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.0.title = Some(title.into());
-        self
-    }
-
-    /// Sets `detail`: the cause of this occurrence, and how to correct it.
-    #[must_use]
-    pub fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.0.detail = Some(detail.into());
-        self
-    }
-
-    /// Sets `instance`, a URI that identifies this occurrence.
-    #[must_use]
-    pub fn instance(mut self, uri: impl Into<String>) -> Self {
-        self.0.instance = Some(uri.into());
-        self
+    headwater_wire::setters! {
+        /// Sets `type`, a URI that identifies the kind of problem. Default: `about:blank`.
+        type_uri(uri: impl Into<String>) => 0.type_uri = Some(uri.into());
+        /// Sets `title`, a summary of the kind of problem.
+        title(title: impl Into<String>) => 0.title = Some(title.into());
+        /// Sets `detail`: the cause of this occurrence, and how to correct it.
+        detail(detail: impl Into<String>) => 0.detail = Some(detail.into());
+        /// Sets `instance`, a URI that identifies this occurrence.
+        instance(uri: impl Into<String>) => 0.instance = Some(uri.into());
     }
 
     /// Adds an extension member (RFC 9457 §3.2). A name of one of the standard's own members is

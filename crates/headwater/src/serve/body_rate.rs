@@ -3,7 +3,6 @@
 use std::{
     convert::Infallible,
     error::Error,
-    fmt,
     pin::Pin,
     sync::{
         Arc,
@@ -43,7 +42,8 @@ impl Default for Pace {
 
 /// The error of a request's body that is too slow. Bodies read behind [`serve`](crate::serve)
 /// return it. See [`Serve::min_body_rate`](crate::Serve::min_body_rate).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("{}", fault(*rate, *total))]
 pub struct SlowBody {
     rate: u32,
     /// The limit, if the whole body took too long.
@@ -63,20 +63,12 @@ impl SlowBody {
     }
 }
 
-impl fmt::Display for SlowBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.total {
-            Some(total) => write!(f, "the body was not complete after {total:?}"),
-            None => write!(
-                f,
-                "the body arrived too slowly: the minimum is {} bytes per second",
-                self.rate
-            ),
-        }
+fn fault(rate: u32, total: Option<Duration>) -> String {
+    match total {
+        Some(total) => format!("the body was not complete after {total:?}"),
+        None => format!("the body arrived too slowly: the minimum is {rate} bytes per second"),
     }
 }
-
-impl Error for SlowBody {}
 
 /// The clock of a request's body, for a handler that reads an endless one.
 ///
