@@ -1,6 +1,6 @@
 //! Request bodies: bounded each, and by a budget for all of them together.
 
-use std::{error, fmt, sync::Arc};
+use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
@@ -179,6 +179,8 @@ pub(crate) async fn whole(
 }
 
 /// The error of a body that a layer ended before its client did, with the response to its request.
+#[derive(thiserror::Error)]
+#[error("the body was ended before it was complete")]
 pub(crate) struct Ended(Box<dyn Fn() -> Failure + Send + Sync>);
 
 impl Ended {
@@ -196,19 +198,7 @@ impl Ended {
     }
 }
 
-impl fmt::Display for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the body was ended before it was complete")
-    }
-}
-
-impl fmt::Debug for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Ended")
-    }
-}
-
-impl error::Error for Ended {}
+headwater_wire::opaque!(Ended);
 
 /// Returns the next chunk of a body, or `None` at its end.
 ///
