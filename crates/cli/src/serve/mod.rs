@@ -182,15 +182,8 @@ Examples:
   headwater serve --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem
   headwater serve --print-config > headwater.toml && headwater serve --config headwater.toml";
 
-/// Shown by `--help`.
-pub(crate) const LONG_HELP: &str = "\
-Examples:
-  headwater serve
-  headwater serve --data memory -v
-  headwater keys create --name ops --allow 'all:**' > ops.key
-  headwater serve --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem
-  headwater serve --print-config > headwater.toml && headwater serve --config headwater.toml
-
+/// Shown after them by `--help`.
+pub(crate) const DETAILS: &str = "\
 On an address that other machines reach, it requires keys or tokens, or --open.
 
 The command line takes precedence over the environment, and the environment over the file.
