@@ -7,7 +7,8 @@ use headwater_log::{
     Append, Clock, Create, DiskLog, Error, Limits, Log, Outcome, Position, ReadFrom, Settings,
 };
 
-use crate::support::{name, open, options, plain, quick_folder, random, run, setting};
+use crate::settings::{random, setting};
+use crate::support::{name, open, options, plain, quick_folder, run};
 
 /// Returns everything that can be read from a log as text, or the first error.
 async fn contents(log: &DiskLog) -> Result<Vec<String>, Error> {

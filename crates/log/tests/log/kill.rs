@@ -13,7 +13,8 @@ use headwater_log::{
     Settings, StreamName,
 };
 
-use crate::support::{name, random, run, setting};
+use crate::settings::{random, setting};
+use crate::support::{name, run};
 
 /// Set for the process that is killed: the folder of its log.
 const FOLDER: &str = "HEADWATER_LOG_KILL_FOLDER";

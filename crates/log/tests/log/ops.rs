@@ -13,7 +13,7 @@ use headwater_log::{
 };
 use proptest::prelude::*;
 
-use crate::support::{name, run, setting};
+use crate::support::{name, run};
 
 const NAMES: [&str; 5] = ["a", "a/b", "a/c", "b", "long/er"];
 /// The idle time of streams. It is longer than all clock steps of a run together, so none of them
@@ -405,8 +405,11 @@ pub(crate) fn compare(subject: &mut dyn Subject, clock: &Clock, ops: &[Op]) {
 }
 
 pub(crate) fn cases(default: u32) -> ProptestConfig {
+    let cases = std::env::var("HEADWATER_LOG_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok());
     ProptestConfig {
-        cases: setting("HEADWATER_LOG_CASES").unwrap_or(default),
+        cases: cases.unwrap_or(default),
         failure_persistence: None,
         ..ProptestConfig::default()
     }

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::path::Path;
-use std::str::FromStr;
 use std::time::Duration;
 
 use headwater_log::{
@@ -11,18 +10,6 @@ use headwater_log::{
 };
 
 pub(crate) const START: Timestamp = Timestamp(1_700_000_000_000);
-
-/// Returns the number in a variable of the environment.
-pub(crate) fn setting<T: FromStr>(name: &str) -> Option<T> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
-/// Returns random numbers, whose seed is printed and can be set.
-pub(crate) fn random() -> fastrand::Rng {
-    let seed = setting("HEADWATER_LOG_SEED").unwrap_or_else(|| fastrand::u64(..));
-    println!("HEADWATER_LOG_SEED={seed}");
-    fastrand::Rng::with_seed(seed)
-}
 
 /// Runs a future to its end. Panics if that takes too long.
 pub(crate) fn run<T>(work: impl Future<Output = T>) -> T {
