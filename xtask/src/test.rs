@@ -7,7 +7,7 @@ use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::thread::{self, Scope, ScopedJoinHandle};
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 /// Number of processes of pytest. Most of its tests wait for timers, so there may be more of them than processors.
@@ -102,6 +102,12 @@ impl Done {
         }
     }
 
+    /// Runs a step, and prints its name and its outcome.
+    fn shown(step: Step, work: impl FnOnce() -> Result<(), String>) -> Self {
+        println!("\n==> {}", step.name());
+        Self::of(step, work).report()
+    }
+
     /// Prints the outcome.
     fn report(self) -> Self {
         if let Err(message) = &self.result {
@@ -120,14 +126,12 @@ pub(crate) fn run_all(args: &[String]) -> Result<(), String> {
         // Downloads leave the processors to the first build.
         let tools = scope.spawn(|| Tools::install(&plan, &nats));
         let mut all: Vec<Done> = Vec::new();
-        let mut step = |step: Step, work: &dyn Fn() -> Result<(), String>| {
-            if plan.has(step) {
-                println!("\n==> {}", step.name());
-                all.push(Done::of(step, work).report());
-            }
-        };
-        step(Step::Rust, &|| rust(&nats));
-        step(Step::Doc, &doc);
+        if plan.has(Step::Rust) {
+            all.push(Done::shown(Step::Rust, || rust(&nats)));
+        }
+        if plan.has(Step::Doc) {
+            all.push(Done::shown(Step::Doc, doc));
+        }
         let tools = tools.join().unwrap_or_else(|panic| resume_unwind(panic));
         all.extend(with_programs(&plan, &tools, nats.wait()));
         all
@@ -193,84 +197,49 @@ fn with_programs(plan: &Plan, tools: &Tools, nats: &Installed) -> Vec<Done> {
         false => Err("no step needs it".to_owned()),
     };
     let built = &built;
-    let mut works: Vec<(Step, Work<'_>)> = Vec::new();
-    if plan.has(Step::Fuzz) {
-        let seconds = plan.fuzz_seconds;
-        works.push((Step::Fuzz, Box::new(move |run| fuzz(seconds, run))));
-    }
-    let one = |(step, work): (Step, Work<'_>)| {
-        println!("\n==> {}", step.name());
-        Done::of(step, || work(&run)).report()
-    };
+    let seconds = plan.fuzz_seconds;
     let mut all = Vec::new();
     if plan.has(Step::Conformance) {
         // By itself: its tests have limits of time.
-        let work = |run: &Run| {
-            let node = tools.node.as_deref()?;
-            conformance(node, built.as_deref()?, nats.as_deref()?, run)
-        };
-        all.push(one((Step::Conformance, Box::new(work))));
+        all.push(Done::shown(Step::Conformance, || {
+            conformance(tools.node.as_deref()?, built.as_deref()?, nats.as_deref()?)
+        }));
     }
     if !has_e2e {
-        all.extend(works.into_iter().map(one));
+        if plan.has(Step::Fuzz) {
+            all.push(Done::shown(Step::Fuzz, || fuzz(seconds, run)));
+        }
         return all;
     }
 
     println!("\n==> e2e");
+    let log = std::env::temp_dir().join(format!("headwater-fuzz-{}.log", std::process::id()));
     thread::scope(|scope| {
-        let mut beside: Vec<Beside<'_>> = Vec::new();
-        for (step, work) in works {
-            beside.push(Beside::start(scope, step, work));
-        }
-        let mut fuzz = Vec::new();
+        let mut beside = plan.has(Step::Fuzz).then(|| {
+            println!("fuzz runs beside it, with its output in {}", log.display());
+            let to_log = |command: &mut Command| run_to_file(command, &log);
+            scope.spawn(move || Done::of(Step::Fuzz, || fuzz(seconds, to_log)))
+        });
+        let mut fuzzed = None;
         let e2e = Done::of(Step::E2e, || {
-            let others_end = || fuzz.extend(beside.drain(..).map(Beside::finish));
-            e2e(&tools.python, built, others_end)
+            let fuzz_ends = || fuzzed = beside.take().map(|beside| finished(beside, &log));
+            e2e(&tools.python, built, fuzz_ends)
         });
         all.push(e2e.report());
-        all.extend(fuzz);
+        all.extend(fuzzed);
     });
     all
 }
 
-/// A step that runs beside another, with its output in a file.
-struct Beside<'scope> {
-    handle: ScopedJoinHandle<'scope, Done>,
-    log: PathBuf,
+/// Waits for the end of the fuzz targets, and shows their output.
+fn finished(fuzz: ScopedJoinHandle<'_, Done>, log: &Path) -> Done {
+    let done = fuzz.join().unwrap_or_else(|panic| resume_unwind(panic));
+    println!("\n==> {}", done.step.name());
+    print!("{}", fs::read_to_string(log).unwrap_or_default());
+    // A file in the folder for temporary ones, which may stay.
+    let _ = fs::remove_file(log);
+    done.report()
 }
-
-impl<'scope> Beside<'scope> {
-    fn start(scope: &'scope Scope<'scope, '_>, step: Step, work: Work<'scope>) -> Self {
-        let name = format!("headwater-{}-{}.log", step.name(), std::process::id());
-        let log = std::env::temp_dir().join(name);
-        println!(
-            "{} runs beside it, with its output in {}",
-            step.name(),
-            log.display()
-        );
-        let path = log.clone();
-        let run = move |command: &mut Command| run_to_file(command, &path);
-        let handle = scope.spawn(move || Done::of(step, || work(&run)));
-        Self { handle, log }
-    }
-
-    /// Waits for its end, and shows its output.
-    fn finish(self) -> Done {
-        let done = self
-            .handle
-            .join()
-            .unwrap_or_else(|panic| resume_unwind(panic));
-        println!("\n==> {}", done.step.name());
-        print!("{}", fs::read_to_string(&self.log).unwrap_or_default());
-        // A file in the folder for temporary ones, which may stay.
-        let _ = fs::remove_file(&self.log);
-        done.report()
-    }
-}
-
-/// A step that runs its commands by the given function.
-type Work<'a> = Box<dyn FnOnce(&Run) -> Result<(), String> + Send + 'a>;
-type Run = dyn Fn(&mut Command) -> Result<(), String>;
 
 /// All tests but the fuzz targets, which are a step of their own.
 fn rust(nats: &OnceLock<Installed>) -> Result<(), String> {
@@ -312,7 +281,7 @@ fn doc() -> Result<(), String> {
 
 /// The bodies of the fuzz targets, in the build of the step `rust`. They need only processor time, so they leave it to
 /// any other step.
-fn fuzz(seconds: u32, run: &Run) -> Result<(), String> {
+fn fuzz(seconds: u32, run: impl Fn(&mut Command) -> Result<(), String>) -> Result<(), String> {
     let mut nice = command("nice");
     nice.args(["-n", "19", "cargo"]);
     if tools::ensure_nextest() {
@@ -325,9 +294,9 @@ fn fuzz(seconds: u32, run: &Run) -> Result<(), String> {
     run(nice.env("HEADWATER_FUZZ_SECONDS", seconds.to_string()))
 }
 
-/// The end-to-end tests. Those that need the machine for themselves run last, after `others_end` has
+/// The end-to-end tests. Those that need the machine for themselves run last, after `fuzz_ends` has
 /// returned.
-fn e2e(python: &Installed, built: &Installed, others_end: impl FnOnce()) -> Result<(), String> {
+fn e2e(python: &Installed, built: &Installed, fuzz_ends: impl FnOnce()) -> Result<(), String> {
     let pytest = |args: &[&str]| {
         let built = built.as_deref()?;
         let example = |name: &str| built.join("examples").join(name);
@@ -349,14 +318,14 @@ fn e2e(python: &Installed, built: &Installed, others_end: impl FnOnce()) -> Resu
     };
     let processes = ["-n", PYTEST_PROCESSES, "--dist", "worksteal"];
     let most = pytest(&[&processes[..], &["-m", "not alone"]].concat());
-    others_end();
+    fuzz_ends();
     let alone = pytest(&["-m", "alone"]);
     most.and(alone)
 }
 
 /// Runs the protocol's own conformance suite against `headwater serve`, once for each engine, and
 /// against two hubs on a cluster. Fails unless every test passes.
-fn conformance(node: &Path, built: &Path, nats: &Path, run: &Run) -> Result<(), String> {
+fn conformance(node: &Path, built: &Path, nats: &Path) -> Result<(), String> {
     let hub = built.join("headwater");
     let suite = || {
         let mut node = command(node);

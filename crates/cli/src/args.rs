@@ -5,6 +5,7 @@ use headwater_client::{Format, Method};
 
 use crate::{
     check::{self, Check},
+    exit,
     gather::Gather,
     help,
     keys::Keys,
@@ -12,7 +13,7 @@ use crate::{
     openapi::Document,
     publish::Publish,
     relay::Relay,
-    serve::{EXAMPLES as SERVE_EXAMPLES, LONG_HELP as SERVE_LONG_HELP, Serve},
+    serve::{self, Serve},
     streams::Streams,
     tail::Tail,
     token::TokenArgs,
@@ -37,50 +38,50 @@ pub(crate) struct Args {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Run the hub: streams by URL, published with POST, followed from anywhere
-    #[command(after_help = SERVE_EXAMPLES, after_long_help = SERVE_LONG_HELP)]
+    #[command(after_help = serve::EXAMPLES, after_long_help = help::long(serve::EXAMPLES, serve::DETAILS))]
     Serve(Box<Serve>),
 
     /// Create, list and revoke the keys of a hub
     ///
     /// They are in a file, by their hashes. A hub that serves with the file notices a change within
     /// a second. A hub that was started without one has to be restarted once.
-    #[command(after_help = help::KEYS, after_long_help = help::with_local_exit_codes(help::KEYS), arg_required_else_help = true, verbatim_doc_comment)]
+    #[command(after_help = help::KEYS, after_long_help = help::long(help::KEYS, exit::LOCAL_EXIT_CODES), arg_required_else_help = true, verbatim_doc_comment)]
     Keys(Keys),
 
     /// Make a token (JWT) for a hub, signed with a secret or a private key
     ///
     /// Prints the token alone. Anyone who has it may do what it grants until it expires: it can't
     /// be revoked by itself, so let it expire soon.
-    #[command(after_help = help::TOKEN, after_long_help = help::with_local_exit_codes(help::TOKEN), verbatim_doc_comment)]
+    #[command(after_help = help::TOKEN, after_long_help = help::long(help::TOKEN, exit::LOCAL_EXIT_CODES), verbatim_doc_comment)]
     Token(Box<Mint>),
 
     /// Check the data of a stopped hub for damage
-    #[command(after_help = check::EXAMPLE, after_long_help = check::LONG_HELP)]
+    #[command(after_help = check::EXAMPLE, after_long_help = help::long(check::EXAMPLE, check::DETAILS))]
     Check(Check),
 
     /// Publish messages to a stream of a hub, each exactly once
     ///
     /// Messages of a JSON stream are JSON values. The stream is created if it doesn't exist. A
     /// message without a response is sent again, and is still stored only once.
-    #[command(after_help = help::PUBLISH, after_long_help = help::with_hub_exit_codes(help::PUBLISH), verbatim_doc_comment)]
+    #[command(after_help = help::PUBLISH, after_long_help = help::long(help::PUBLISH, exit::HUB_EXIT_CODES), verbatim_doc_comment)]
     Publish(Box<Publish>),
 
     /// Print the messages of streams of a hub, and follow them
     ///
     /// Prints one message per line. After a broken connection it resumes with the next message. It
     /// ends when the stream is closed.
-    #[command(after_help = help::TAIL, after_long_help = help::with_hub_exit_codes(help::TAIL), verbatim_doc_comment)]
+    #[command(after_help = help::TAIL, after_long_help = help::long(help::TAIL, exit::HUB_EXIT_CODES), verbatim_doc_comment)]
     Tail(Box<Tail>),
 
     /// Have a hub call an upstream, store the response as a stream, and follow it
     ///
     /// The call is made once: the hub continues it when this command ends, and another command with
     /// the same request joins it. Prints one item per line; for Server-Sent Events, their data.
-    #[command(after_help = help::RELAY, after_long_help = help::with_hub_exit_codes(help::RELAY), verbatim_doc_comment)]
+    #[command(after_help = help::RELAY, after_long_help = help::long(help::RELAY, exit::HUB_EXIT_CODES), verbatim_doc_comment)]
     Relay(Box<Relay>),
 
     /// List, create, describe, close and remove streams of a hub
-    #[command(after_help = help::STREAMS, after_long_help = help::with_hub_exit_codes(help::STREAMS), arg_required_else_help = true)]
+    #[command(after_help = help::STREAMS, after_long_help = help::long(help::STREAMS, exit::HUB_EXIT_CODES), arg_required_else_help = true)]
     Streams(Streams),
 
     /// Print the document that describes a hub's API
@@ -92,7 +93,7 @@ pub(crate) enum Command {
     /// Reads Server-Sent Events, NDJSON, JSON text sequences, a JSON array or lines of text,
     /// whichever the server sends, and prints one item per line. A truncated body is an error,
     /// never a quiet end.
-    #[command(after_help = help::GET, after_long_help = help::with_exit_codes(help::GET), verbatim_doc_comment)]
+    #[command(after_help = help::GET, after_long_help = help::long(help::GET, exit::EXIT_CODES), verbatim_doc_comment)]
     Get(Box<Get>),
 
     /// Make many HTTP calls at once, and print each result as it arrives
@@ -111,7 +112,7 @@ pub(crate) enum Command {
     /// if the response is compressed although the call has no Accept-Encoding. A failed call has
     /// "error":{"type":…,"title":…,"detail":…} and doesn't end the run. A line that isn't a call is
     /// a failed call, too.
-    #[command(after_help = help::GATHER, after_long_help = help::with_gather_exit_codes(help::GATHER), verbatim_doc_comment)]
+    #[command(after_help = help::GATHER, after_long_help = help::long(help::GATHER, exit::GATHER_EXIT_CODES), verbatim_doc_comment)]
     Gather(Box<Gather>),
 }
 

@@ -27,11 +27,8 @@ pub(crate) const EXAMPLE: &str = "\
 Example:
   headwater check --data ./headwater-data";
 
-/// Shown by `--help`.
-pub(crate) const LONG_HELP: &str = "\
-Example:
-  headwater check --data ./headwater-data
-
+/// Shown after it by `--help`.
+pub(crate) const DETAILS: &str = "\
 It prints a line of JSON for each file and each stream that is damaged, with the first offset that
 can't be read, and a summary. Damaged messages that aren't sorted by stream yet have lines of
 their own, with their ranges of offsets: accept_damage = true gives them up. The hub must not

@@ -1,8 +1,6 @@
 //! The texts that `-h` and `--help` show after the options: examples, and in the long form the exit
 //! status.
 
-use crate::exit::{EXIT_CODES, GATHER_EXIT_CODES, HUB_EXIT_CODES, LOCAL_EXIT_CODES};
-
 pub(crate) const HEADWATER: &str = "\
 Examples:
   headwater serve
@@ -108,22 +106,7 @@ Examples:
   headwater gather calls.ndjson -o results.ndjson
   headwater gather calls.ndjson --resume results.ndjson";
 
-/// Examples and the exit status of a command that reads a stream.
-pub(crate) fn with_exit_codes(examples: &str) -> String {
-    format!("{examples}\n\n{EXIT_CODES}")
-}
-
-/// Examples and the exit status of a command for a hub.
-pub(crate) fn with_hub_exit_codes(examples: &str) -> String {
-    format!("{examples}\n\n{HUB_EXIT_CODES}")
-}
-
-/// Examples and the exit status of `gather`.
-pub(crate) fn with_gather_exit_codes(examples: &str) -> String {
-    format!("{examples}\n\n{GATHER_EXIT_CODES}")
-}
-
-/// Examples and the exit status of a command that only uses local files.
-pub(crate) fn with_local_exit_codes(examples: &str) -> String {
-    format!("{examples}\n\n{LOCAL_EXIT_CODES}")
+/// Returns the text that `--help` shows after the options: examples, then details with the exit status.
+pub(crate) fn long(examples: &str, details: &str) -> String {
+    format!("{examples}\n\n{details}")
 }

@@ -18,6 +18,7 @@ mod keys;
 mod mint;
 mod openapi;
 mod output_line;
+mod progress;
 mod publish;
 mod relay;
 mod retry_report;

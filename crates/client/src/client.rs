@@ -97,13 +97,6 @@ impl Client {
     }
 }
 
-impl std::fmt::Debug for Client {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The headers are left out: they may be secret.
-        f.debug_struct("Client").finish_non_exhaustive()
-    }
-}
-
 /// The settings of a new [`Client`]. They apply to each of its requests that doesn't override them.
 #[must_use = "`build` makes the client"]
 pub struct ClientBuilder {
@@ -127,11 +120,8 @@ impl ClientBuilder {
     }
 }
 
-impl std::fmt::Debug for ClientBuilder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClientBuilder").finish_non_exhaustive()
-    }
-}
+// The headers are left out: they may be secret.
+headwater_wire::opaque!(Client, ClientBuilder);
 
 /// The parts from which async and blocking clients are built.
 pub(crate) struct Parts {

@@ -2,7 +2,7 @@ mod kind;
 
 use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
-use headwater_wire::{DecodeError, Event, json::CheckError};
+use headwater_wire::{DecodeError, Event, causes, json::CheckError};
 use http::StatusCode;
 
 use crate::{
@@ -122,59 +122,33 @@ impl Error {
         Arc::make_mut(&mut self.0)
     }
 
-    /// Returns `true` if the request itself is wrong: its URL, a header, a setting. Nothing was
-    /// sent.
-    #[must_use]
-    pub fn is_request(&self) -> bool {
-        matches!(self.0.kind, Kind::Request(_))
-    }
-
-    /// Returns `true` if the [source of tokens](crate::Token) failed, or if its token can't be sent.
-    /// Nothing was sent in that attempt.
-    #[must_use]
-    pub fn is_token(&self) -> bool {
-        matches!(self.0.kind, Kind::Token(_))
-    }
-
-    /// Returns `true` if a message for a JSON stream that was passed to a
-    /// [writer](crate::hub::Writer) isn't JSON. No part of the message was sent.
-    #[must_use]
-    pub fn is_message_not_json(&self) -> bool {
-        matches!(self.0.kind, Kind::MessageNotJson(_))
-    }
-
-    /// Returns `true` if there was no response: the connection failed, or broke before the
-    /// response's head arrived.
-    #[must_use]
-    pub fn is_connect(&self) -> bool {
-        matches!(self.0.kind, Kind::Connect)
-    }
-
-    /// Returns `true` after too many redirects (more than 10), or after one that can't be followed.
-    #[must_use]
-    pub fn is_redirect(&self) -> bool {
-        matches!(self.0.kind, Kind::Redirect)
-    }
-
-    /// Returns `true` if the client's [egress rules](crate::Egress) don't allow the URL, the target
-    /// of a redirect, or any address to which the host's name resolves. The source is the
-    /// [`Refused`](crate::egress::Refused) with the reason. Nothing was sent there.
-    #[must_use]
-    pub fn is_refused(&self) -> bool {
-        matches!(self.0.kind, Kind::Refused)
-    }
-
-    /// Returns `true` if the response's status is not a success. [`status`](Self::status) returns
-    /// it.
-    #[must_use]
-    pub fn is_status(&self) -> bool {
-        matches!(self.0.kind, Kind::Status { .. })
-    }
-
-    /// Returns `true` if the body's format or encoding can't be read as requested.
-    #[must_use]
-    pub fn is_content_type(&self) -> bool {
-        matches!(self.0.kind, Kind::ContentType { .. })
+    headwater_wire::predicates! { error => error.0.kind;
+        /// Returns `true` if the request itself is wrong: its URL, a header, a setting. Nothing was
+        /// sent.
+        is_request: Kind::Request(_),
+        /// Returns `true` if the source of [gathered](crate::gather()) calls yielded an error in place
+        /// of a call.
+        is_source: Kind::Source,
+        /// Returns `true` if the [source of tokens](crate::Token) failed, or if its token can't be sent.
+        /// Nothing was sent in that attempt.
+        is_token: Kind::Token(_),
+        /// Returns `true` if a message for a JSON stream that was passed to a
+        /// [writer](crate::hub::Writer) isn't JSON. No part of the message was sent.
+        is_message_not_json: Kind::MessageNotJson(_),
+        /// Returns `true` if there was no response: the connection failed, or broke before the
+        /// response's head arrived.
+        is_connect: Kind::Connect,
+        /// Returns `true` after too many redirects (more than 10), or after one that can't be followed.
+        is_redirect: Kind::Redirect,
+        /// Returns `true` if the client's [egress rules](crate::Egress) don't allow the URL, the target
+        /// of a redirect, or any address to which the host's name resolves. The source is the
+        /// [`Refused`](crate::egress::Refused) with the reason. Nothing was sent there.
+        is_refused: Kind::Refused,
+        /// Returns `true` if the response's status is not a success. [`status`](Self::status) returns
+        /// it.
+        is_status: Kind::Status { .. },
+        /// Returns `true` if the body's format or encoding can't be read as requested.
+        is_content_type: Kind::ContentType { .. },
     }
 
     /// Returns `true` if no byte arrived within the idle timeout, if connecting exceeded its
@@ -223,31 +197,22 @@ impl Error {
             || self.json(|error| error.is_utf8() || error.expected().is_some())
     }
 
-    /// Returns `true` if an item is complete and valid but doesn't match the type.
-    /// [`item`](Self::item) and [`path`](Self::path) locate the fault. The stream continues with
-    /// the next item.
-    #[must_use]
-    pub fn is_deserialize(&self) -> bool {
-        matches!(self.0.kind, Kind::Deserialize { .. })
-    }
-
-    /// Returns `true` if the position from which the client resumed doesn't exist in the current
-    /// stream: the stream was deleted and created again, the server's data was removed, or the
-    /// messages after the position are gone. The stream continues with all its messages from the
-    /// start, so earlier items can be repeated.
-    #[must_use]
-    pub fn is_reset(&self) -> bool {
-        matches!(self.0.kind, Kind::Reset(_))
-    }
-
-    /// Returns `true` if the server of many streams reports here that messages of a stream, or a
-    /// whole stream, are gone: an event of the type
-    /// [`headwater:trimmed`](crate::control::TRIMMED_EVENT) or
-    /// [`headwater:deleted`](crate::control::DELETED_EVENT), which is not an item.
-    /// [`notice`](Self::notice) returns it. The stream continues.
-    #[must_use]
-    pub fn is_notice(&self) -> bool {
-        matches!(self.0.kind, Kind::Notice(_))
+    headwater_wire::predicates! { error => error.0.kind;
+        /// Returns `true` if an item is complete and valid but doesn't match the type.
+        /// [`item`](Self::item) and [`path`](Self::path) locate the fault. The stream continues with
+        /// the next item.
+        is_deserialize: Kind::Deserialize { .. },
+        /// Returns `true` if the position from which the client resumed doesn't exist in the current
+        /// stream: the stream was deleted and created again, the server's data was removed, or the
+        /// messages after the position are gone. The stream continues with all its messages from the
+        /// start, so earlier items can be repeated.
+        is_reset: Kind::Reset(_),
+        /// Returns `true` if the server of many streams reports here that messages of a stream, or a
+        /// whole stream, are gone: an event of the type
+        /// [`headwater:trimmed`](crate::control::TRIMMED_EVENT) or
+        /// [`headwater:deleted`](crate::control::DELETED_EVENT), which is not an item.
+        /// [`notice`](Self::notice) returns it. The stream continues.
+        is_notice: Kind::Notice(_),
     }
 
     /// The event of a [notice](Self::is_notice). Its data is JSON, and a reader can resume after
@@ -260,28 +225,19 @@ impl Error {
         }
     }
 
-    /// Returns `true` if the stream of a hub is closed to appends.
-    #[must_use]
-    pub fn is_stream_closed(&self) -> bool {
-        matches!(self.0.kind, Kind::StreamClosed)
-    }
-
-    /// Returns `true` if a writer of a hub was fenced: another writer with the same producer id has
-    /// replaced it, or publishes at the same time.
-    #[must_use]
-    pub fn is_fenced(&self) -> bool {
-        matches!(self.0.kind, Kind::Fenced { .. } | Kind::Reused)
-    }
-
-    /// Returns `true` if a [repeating](crate::hub::WriterOptions::repeating) writer did not receive
-    /// exactly the messages that its producer published before. None of the messages that it
-    /// received were stored.
-    #[must_use]
-    pub fn is_not_repeated(&self) -> bool {
-        matches!(
-            self.0.kind,
-            Kind::PublishedOther { .. } | Kind::PublishedMore { .. }
-        )
+    headwater_wire::predicates! { error => error.0.kind;
+        /// Returns `true` if the stream of a hub is closed to appends.
+        is_stream_closed: Kind::StreamClosed,
+        /// Returns `true` if a writer of a hub was fenced: another writer with the same producer id has
+        /// replaced it, or publishes at the same time.
+        is_fenced: Kind::Fenced { .. } | Kind::Reused,
+        /// Returns `true` if a [repeating](crate::hub::WriterOptions::repeating) writer did not receive
+        /// exactly the messages that its producer published before. None of the messages that it
+        /// received were stored.
+        is_not_repeated: Kind::PublishedOther { .. } | Kind::PublishedMore { .. },
+        /// Returns `true` if the hub has lost appends that it acknowledged to this writer, for example
+        /// because the stream was deleted and created again.
+        is_forgotten: Kind::Forgotten { .. },
     }
 
     /// The number, from 1, of the message that could not be stored, among those passed to a
@@ -289,13 +245,6 @@ impl Error {
     #[must_use]
     pub fn message_number(&self) -> Option<u64> {
         self.0.message
-    }
-
-    /// Returns `true` if the hub has lost appends that it acknowledged to this writer, for example
-    /// because the stream was deleted and created again.
-    #[must_use]
-    pub fn is_forgotten(&self) -> bool {
-        matches!(self.0.kind, Kind::Forgotten { .. })
     }
 
     /// Returns `true` if the server sent a problem document: [`problem`](Self::problem) returns it.
@@ -313,13 +262,6 @@ impl Error {
             Kind::Status { status, .. } => Some(status),
             _ => None,
         }
-    }
-
-    /// Returns `true` if the source of [gathered](crate::gather()) calls yielded an error in place
-    /// of a call.
-    #[must_use]
-    pub fn is_source(&self) -> bool {
-        matches!(self.0.kind, Kind::Source)
     }
 
     /// The answer to a [gathered](crate::gather()) call whose status isn't a success: its headers,
@@ -406,15 +348,6 @@ impl Error {
         matches!(&self.0.kind, Kind::BodyNotJson(error) if test(error))
     }
 
-    /// The innermost cause, which is the most specific one.
-    fn root(&self) -> Option<&(dyn StdError + 'static)> {
-        let mut error = StdError::source(self)?;
-        while let Some(source) = error.source() {
-            error = source;
-        }
-        Some(error)
-    }
-
     /// Writes the location and the fault, without the causes.
     fn fmt_message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(place) = &self.0.place {
@@ -441,11 +374,11 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.fmt_message(f)?;
-        // A decode error is its own message. For other kinds, the root cause is the useful part.
+        // A decode error is its own message. For other kinds, the root cause is the most specific.
         if !matches!(
             self.0.kind,
             Kind::Decode(_) | Kind::BodyNotJson(_) | Kind::MessageNotJson(_)
-        ) && let Some(root) = self.root()
+        ) && let Some(root) = causes::root(self)
         {
             write!(f, ": {}", Plain(&root.to_string()))?;
         }
@@ -456,15 +389,8 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = fmt::from_fn(|f| self.fmt_message(f)).to_string();
-        let mut cause = StdError::source(self);
-        while let Some(error) = cause {
-            let message = Plain(&error.to_string()).to_string();
-            // Some errors already repeat the message of their cause.
-            if !text.ends_with(&message) {
-                text.push_str(": ");
-                text.push_str(&message);
-            }
-            cause = error.source();
+        for cause in causes::chain(self).skip(1) {
+            causes::add(&mut text, &Plain(&cause.to_string()).to_string());
         }
         f.write_str(&text)?;
         self.fmt_attempts(f)

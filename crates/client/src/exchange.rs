@@ -2,14 +2,13 @@
 //! reports their results.
 
 use std::{
-    error::Error as StdError,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
-use headwater_wire::{Backoff, Str};
+use headwater_wire::{Backoff, Str, causes};
 use http::{HeaderMap, StatusCode, Version, header};
 use http_body::{Body as _, Frame};
 use reqwest::Body;
@@ -392,7 +391,8 @@ fn authorized(
 }
 
 pub(crate) fn connect_error(error: reqwest::Error) -> Error {
-    if let Some(refused) = refused(&error) {
+    // The egress rules' refusal of a redirect or a name.
+    if let Some(refused) = causes::find::<Refused>(&error) {
         return Error::refused(refused.clone());
     }
     let kind = if error.is_builder() {
@@ -401,18 +401,6 @@ pub(crate) fn connect_error(error: reqwest::Error) -> Error {
         Kind::Connect
     };
     Error::new(kind).with_source(error.without_url())
-}
-
-/// The egress rules' refusal of a redirect or a name, found below reqwest's error.
-fn refused(error: &reqwest::Error) -> Option<&Refused> {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(refused) = error.downcast_ref() {
-            return Some(refused);
-        }
-        cause = error.source();
-    }
-    None
 }
 
 /// A connection that ends sooner lengthens the wait before the next one.

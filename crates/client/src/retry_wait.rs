@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 /// A wait before another attempt, as passed to [`on_wait`](crate::ClientBuilder::on_wait).
 ///
@@ -36,8 +36,4 @@ impl OnWait {
     }
 }
 
-impl fmt::Debug for OnWait {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OnWait")
-    }
-}
+headwater_wire::opaque!(OnWait);

@@ -1,8 +1,6 @@
 //! The body of a stream: it fills chunks, sends heartbeats, and ends unambiguously.
 
 use std::{
-    error::Error,
-    fmt,
     pin::Pin,
     sync::{
         Arc,
@@ -383,19 +381,10 @@ impl StreamBody {
 }
 
 /// Reason that a body ended before its stream was complete.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Cut {
+    #[error("the stream failed")]
     Failed,
+    #[error("the server is shutting down")]
     Shutdown,
 }
-
-impl fmt::Display for Cut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Failed => "the stream failed",
-            Self::Shutdown => "the server is shutting down",
-        })
-    }
-}
-
-impl Error for Cut {}

@@ -1,5 +1,4 @@
 use std::{
-    error::Error,
     fmt,
     pin::Pin,
     sync::{Arc, OnceLock},
@@ -124,16 +123,9 @@ impl<T> fmt::Debug for Sender<T> {
 }
 
 /// The error of sending to a stream that has no reader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the stream has no reader any more")]
 pub struct SendError(());
-
-impl fmt::Display for SendError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the stream has no reader any more")
-    }
-}
-
-impl Error for SendError {}
 
 /// The receiving half. Only the sender's message or drop ends it.
 pub(crate) struct Receiver<T> {

@@ -3,8 +3,6 @@
 use std::{
     any::Any,
     cell::RefCell,
-    error::Error,
-    fmt,
     panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind},
     pin::Pin,
     sync::Once,
@@ -16,23 +14,16 @@ use pin_project_lite::pin_project;
 use crate::Problem;
 
 /// A panic, for the log. Clients don't see it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(
+    "panicked{}: {message}",
+    place.as_ref().map_or(String::new(), |place| format!(" at {place}"))
+)]
 pub(crate) struct Panicked {
     message: String,
     /// `src/main.rs:12:34`, if known.
     place: Option<String>,
 }
-
-impl fmt::Display for Panicked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
-            Some(place) => write!(f, "panicked at {place}: {}", self.message),
-            None => write!(f, "panicked: {}", self.message),
-        }
-    }
-}
-
-impl Error for Panicked {}
 
 thread_local! {
     /// The last panic of this thread. Only the hook knows its location.

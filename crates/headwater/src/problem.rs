@@ -5,7 +5,7 @@ use axum::{
     extract::rejection,
     response::{IntoResponse, Response},
 };
-use headwater_wire::json;
+use headwater_wire::{causes, json};
 use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeMap};
 use serde_json::{Map, Value};
@@ -78,32 +78,15 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR).source(source)
     }
 
-    /// Sets `type`, a URI that identifies the kind of problem. Default: `about:blank`.
-    #[must_use]
-    pub fn type_uri(mut self, uri: impl Into<String>) -> Self {
-        self.0.type_uri = Some(uri.into());
-        self
-    }
-
-    /// Sets `title`, a summary of the kind of problem.
-    #[must_use]
-    pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.0.title = Some(title.into());
-        self
-    }
-
-    /// Sets `detail`: the cause of this occurrence, and how to correct it.
-    #[must_use]
-    pub fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.0.detail = Some(detail.into());
-        self
-    }
-
-    /// Sets `instance`, a URI that identifies this occurrence.
-    #[must_use]
-    pub fn instance(mut self, uri: impl Into<String>) -> Self {
-        self.0.instance = Some(uri.into());
-        self
+    headwater_wire::setters! {
+        /// Sets `type`, a URI that identifies the kind of problem. Default: `about:blank`.
+        type_uri(uri: impl Into<String>) => 0.type_uri = Some(uri.into());
+        /// Sets `title`, a summary of the kind of problem.
+        title(title: impl Into<String>) => 0.title = Some(title.into());
+        /// Sets `detail`: the cause of this occurrence, and how to correct it.
+        detail(detail: impl Into<String>) => 0.detail = Some(detail.into());
+        /// Sets `instance`, a URI that identifies this occurrence.
+        instance(uri: impl Into<String>) => 0.instance = Some(uri.into());
     }
 
     /// Adds an extension member (RFC 9457 §3.2). A name of one of the standard's own members is
@@ -152,7 +135,7 @@ impl Problem {
     pub(crate) fn log(&self) {
         let status = self.0.status;
         if let Some(source) = &self.0.source {
-            tracing::error!(status = status.as_u16(), error = %Chain(&**source), "{self}");
+            tracing::error!(status = status.as_u16(), error = %causes::text(&**source), "{self}");
         } else if status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(status = status.as_u16(), "{self}");
         } else if status.is_server_error() {
@@ -171,21 +154,6 @@ pub(crate) fn log_cut(problem: &Problem) {
             status = problem.0.status.as_u16(),
             "a stream failed: {problem}"
         );
-    }
-}
-
-/// Displays an error with all its causes on one line.
-struct Chain<'a>(&'a (dyn Error + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }
 

@@ -53,9 +53,8 @@ impl Raw {
         I: Into<String>,
         E: Into<Problem>,
     {
-        let source = source::chunks(stream, |text: Result<I, E>| match text {
-            Ok(text) => Ok(text.into().into()),
-            Err(error) => Err(error.into()),
+        let source = source::chunks(stream, |text: Result<I, E>| {
+            text.map(|text| text.into().into()).map_err(Into::into)
         });
         Self::from_source(source, "text/plain; charset=utf-8")
     }
@@ -77,9 +76,8 @@ impl Raw {
         I: Into<Bytes>,
         E: Into<Problem>,
     {
-        let source = source::chunks(stream, |bytes: Result<I, E>| match bytes {
-            Ok(bytes) => Ok(bytes.into()),
-            Err(error) => Err(error.into()),
+        let source = source::chunks(stream, |bytes: Result<I, E>| {
+            bytes.map(Into::into).map_err(Into::into)
         });
         Self::from_source(source, "application/octet-stream")
     }

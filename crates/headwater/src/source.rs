@@ -1,7 +1,6 @@
 //! Type-erased sources of a stream's bytes.
 
 use std::{
-    marker::PhantomData,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -104,33 +103,44 @@ pub(crate) trait Source: Send {
 pub(crate) type BoxSource = Pin<Box<dyn Source>>;
 
 pin_project! {
-    /// A stream of items. `convert` turns each value into an item or the stream's failure.
-    struct Items<S, F, T> {
+    /// A stream whose values `write` appends to the output.
+    struct Written<S, F> {
         #[pin]
         stream: S,
-        convert: F,
-        _item: PhantomData<fn() -> T>,
+        write: F,
     }
 }
 
-pub(crate) fn items<S, F, T>(stream: S, convert: F) -> BoxSource
+/// Returns a stream of items. `convert` turns each value into an item or the stream's failure.
+pub(crate) fn items<S, F, T>(stream: S, mut convert: F) -> BoxSource
 where
     S: Stream + Send + 'static,
     F: FnMut(S::Item) -> Result<Item<T>, Problem> + Send + 'static,
     T: Serialize + 'static,
 {
-    Box::pin(Items {
-        stream,
-        convert,
-        _item: PhantomData,
-    })
+    let write = move |yielded, sink: &mut Sink| sink.item(&convert(yielded)?);
+    Box::pin(Written { stream, write })
 }
 
-impl<S, F, T> Source for Items<S, F, T>
+/// Returns a stream of bytes that are sent unchanged.
+pub(crate) fn chunks<S, F>(stream: S, mut convert: F) -> BoxSource
+where
+    S: Stream + Send + 'static,
+    F: FnMut(S::Item) -> Result<Bytes, Problem> + Send + 'static,
+{
+    let write = move |yielded, sink: &mut Sink| {
+        sink.out.extend_from_slice(&convert(yielded)?);
+        sink.items += 1;
+        sink.whole = sink.out.len();
+        Ok::<_, Problem>(())
+    };
+    Box::pin(Written { stream, write })
+}
+
+impl<S, F> Source for Written<S, F>
 where
     S: Stream + Send,
-    F: FnMut(S::Item) -> Result<Item<T>, Problem> + Send,
-    T: Serialize,
+    F: FnMut(S::Item, &mut Sink) -> Result<(), Problem> + Send,
 {
     fn poll_fill(
         self: Pin<&mut Self>,
@@ -144,58 +154,10 @@ where
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(Filled::End),
                 Poll::Ready(Some(yielded)) => {
-                    let written = (this.convert)(yielded).and_then(|item| sink.item(&item));
-                    if let Err(problem) = written {
+                    if let Err(problem) = (this.write)(yielded, sink) {
                         return Poll::Ready(Filled::Failed(problem));
                     }
                 }
-            }
-        }
-        Poll::Ready(Filled::Full)
-    }
-}
-
-pin_project! {
-    /// A stream of bytes that are sent unchanged.
-    struct Chunks<S, F> {
-        #[pin]
-        stream: S,
-        convert: F,
-    }
-}
-
-pub(crate) fn chunks<S, F>(stream: S, convert: F) -> BoxSource
-where
-    S: Stream + Send + 'static,
-    F: FnMut(S::Item) -> Result<Bytes, Problem> + Send + 'static,
-{
-    Box::pin(Chunks { stream, convert })
-}
-
-impl<S, F> Source for Chunks<S, F>
-where
-    S: Stream + Send,
-    F: FnMut(S::Item) -> Result<Bytes, Problem> + Send,
-{
-    fn poll_fill(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        sink: &mut Sink,
-        until: usize,
-    ) -> Poll<Filled> {
-        let mut this = self.project();
-        while sink.out.len() < until {
-            match this.stream.as_mut().poll_next(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => return Poll::Ready(Filled::End),
-                Poll::Ready(Some(yielded)) => match (this.convert)(yielded) {
-                    Ok(bytes) => {
-                        sink.out.extend_from_slice(&bytes);
-                        sink.items += 1;
-                        sink.whole = sink.out.len();
-                    }
-                    Err(problem) => return Poll::Ready(Filled::Failed(problem)),
-                },
             }
         }
         Poll::Ready(Filled::Full)

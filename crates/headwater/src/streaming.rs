@@ -188,41 +188,24 @@ impl<T> Streaming<T> {
         }
     }
 
-    /// Sets the idle time after which an SSE stream sends a comment as a heartbeat. Default: 15 s.
-    /// Zero turns it off. A client can request a shorter time: `?heartbeat=5`.
-    #[must_use]
-    pub fn heartbeat(mut self, every: Duration) -> Self {
-        self.options.heartbeat = every;
-        self
-    }
-
-    /// Sets the idle time after which an NDJSON stream sends a blank line to clients that don't
-    /// request heartbeats. Default: zero, which sends none, because some readers fail at a blank
-    /// line.
-    ///
-    /// A client requests them with `?heartbeat=SECONDS` or `Prefer: heartbeat=SECONDS`, from 1 s to
-    /// an hour; 0 turns them off. A value in the query that is not a number is refused with 400.
-    /// Such a preference is ignored (RFC 7240 §2).
-    #[must_use]
-    pub fn line_heartbeat(mut self, every: Duration) -> Self {
-        self.options.line_heartbeat = every;
-        self
-    }
-
-    /// Sets how long the response's head waits for the first item, so that an error before it is
-    /// sent with its own status. Default: 30 ms, or one heartbeat interval if that is shorter. Zero
-    /// sends the head at once.
-    #[must_use]
-    pub fn first_item_wait(mut self, wait: Duration) -> Self {
-        self.options.first_item_wait = wait;
-        self
-    }
-
-    /// Sets how long SSE clients wait before they reconnect. It is sent at the start of the stream.
-    #[must_use]
-    pub fn retry(mut self, retry: Duration) -> Self {
-        self.options.retry = Some(retry);
-        self
+    headwater_wire::setters! {
+        /// Sets the idle time after which an SSE stream sends a comment as a heartbeat. Default: 15 s.
+        /// Zero turns it off. A client can request a shorter time: `?heartbeat=5`.
+        heartbeat(every: Duration) => options.heartbeat = every;
+        /// Sets the idle time after which an NDJSON stream sends a blank line to clients that don't
+        /// request heartbeats. Default: zero, which sends none, because some readers fail at a blank
+        /// line.
+        ///
+        /// A client requests them with `?heartbeat=SECONDS` or `Prefer: heartbeat=SECONDS`, from 1 s to
+        /// an hour; 0 turns them off. A value in the query that is not a number is refused with 400.
+        /// Such a preference is ignored (RFC 7240 §2).
+        line_heartbeat(every: Duration) => options.line_heartbeat = every;
+        /// Sets how long the response's head waits for the first item, so that an error before it is
+        /// sent with its own status. Default: 30 ms, or one heartbeat interval if that is shorter. Zero
+        /// sends the head at once.
+        first_item_wait(wait: Duration) => options.first_item_wait = wait;
+        /// Sets how long SSE clients wait before they reconnect. It is sent at the start of the stream.
+        retry(retry: Duration) => options.retry = Some(retry);
     }
 
     /// Sends SSE clients the id from which they resume if the connection breaks before the first

@@ -66,33 +66,22 @@
 //! Storage of messages (`headwater-log`), formats (`headwater-wire`) and serving (`headwater`) are
 //! not in this crate.
 
-#[cfg_attr(
+#![cfg_attr(
     not(all(feature = "gather", feature = "relay")),
     allow(dead_code, reason = "gathers and relays use some of it alone")
 )]
+
 mod access;
 mod durable;
-#[cfg_attr(
-    not(all(feature = "gather", feature = "relay")),
-    allow(dead_code, reason = "gathers and relays use some of it alone")
-)]
 mod error;
 mod fanout;
 #[cfg(feature = "gather")]
 mod gather;
 mod http;
-#[cfg_attr(
-    not(all(feature = "gather", feature = "relay")),
-    allow(dead_code, reason = "gathers and relays use some of it alone")
-)]
 mod ingest;
 pub mod limits;
 mod options;
 mod permits;
-#[cfg_attr(
-    not(all(feature = "gather", feature = "relay")),
-    allow(dead_code, reason = "gathers and relays use some of it alone")
-)]
 mod protocol;
 #[cfg(feature = "relay")]
 mod relay;

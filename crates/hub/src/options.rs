@@ -147,52 +147,25 @@ impl Options {
         self
     }
 
-    /// Limits what each sender may use: a key, a subject of tokens, or an address. Default: no limits,
-    /// except for keys that have rates of their own.
-    #[must_use]
-    pub fn rate_limits(mut self, limits: RateLimits) -> Self {
-        self.rate_limits = limits;
-        self
-    }
-
-    /// Sets the time that a long-poll waits. Default: 20 s.
-    #[must_use]
-    pub fn long_poll(mut self, wait: Duration) -> Self {
-        self.long_poll = wait;
-        self
-    }
-
-    /// Sets the time after which a response in the protocol's own SSE mode ends, at a whole event,
-    /// so that caches on the way can collapse readers into one request again. Default: 60 s. Zero:
-    /// it doesn't end.
-    #[must_use]
-    pub fn sse_cycle(mut self, cycle: Duration) -> Self {
-        self.sse_cycle = cycle;
-        self
-    }
-
-    /// Sets how long an SSE response may be silent before a comment is sent. Default: 15 s. Zero:
-    /// no comments.
-    #[must_use]
-    pub fn heartbeat(mut self, every: Duration) -> Self {
-        self.heartbeat = every;
-        self
-    }
-
-    /// Sets how long an NDJSON response may be silent before an empty line is sent. Clients
-    /// override it with `?heartbeat=SECONDS` or `Prefer: heartbeat=SECONDS`. Default: zero, which
-    /// means none, as some readers fail at an empty line.
-    #[must_use]
-    pub fn line_heartbeat(mut self, every: Duration) -> Self {
-        self.line_heartbeat = every;
-        self
-    }
-
-    /// Sets which pages of other origins may use the hub. Default: [`Cors::Loopback`].
-    #[must_use]
-    pub fn cors(mut self, cors: Cors) -> Self {
-        self.cors = cors;
-        self
+    headwater_wire::setters! {
+        /// Limits what each sender may use: a key, a subject of tokens, or an address. Default: no limits,
+        /// except for keys that have rates of their own.
+        rate_limits(limits: RateLimits) => rate_limits = limits;
+        /// Sets the time that a long-poll waits. Default: 20 s.
+        long_poll(wait: Duration) => long_poll = wait;
+        /// Sets the time after which a response in the protocol's own SSE mode ends, at a whole event,
+        /// so that caches on the way can collapse readers into one request again. Default: 60 s. Zero:
+        /// it doesn't end.
+        sse_cycle(cycle: Duration) => sse_cycle = cycle;
+        /// Sets how long an SSE response may be silent before a comment is sent. Default: 15 s. Zero:
+        /// no comments.
+        heartbeat(every: Duration) => heartbeat = every;
+        /// Sets how long an NDJSON response may be silent before an empty line is sent. Clients
+        /// override it with `?heartbeat=SECONDS` or `Prefer: heartbeat=SECONDS`. Default: zero, which
+        /// means none, as some readers fail at an empty line.
+        line_heartbeat(every: Duration) => line_heartbeat = every;
+        /// Sets which pages of other origins may use the hub. Default: [`Cors::Loopback`].
+        cors(cors: Cors) => cors = cors;
     }
 
     /// Requires credentials for all endpoints except the health checks, the documents, and those that a

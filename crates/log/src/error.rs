@@ -157,118 +157,53 @@ impl Error {
         .into()
     }
 
-    /// Returns `true` if the stream doesn't exist, or if it has expired or was deleted.
-    #[must_use]
-    pub fn is_not_found(&self) -> bool {
-        matches!(*self.0, Kind::NotFound)
-    }
-
-    /// Returns `true` if the stream was deleted or has expired, but its name stays taken because it
-    /// has forks.
-    #[must_use]
-    pub fn is_gone(&self) -> bool {
-        matches!(*self.0, Kind::Gone)
-    }
-
-    /// Returns `true` if the stream to fork doesn't exist.
-    #[must_use]
-    pub fn is_source_not_found(&self) -> bool {
-        matches!(*self.0, Kind::SourceNotFound)
-    }
-
-    /// Returns `true` if the stream to fork was deleted and remains only because of its forks.
-    #[must_use]
-    pub fn is_source_gone(&self) -> bool {
-        matches!(*self.0, Kind::SourceGone)
-    }
-
-    /// Returns `true` if the fork point is invalid: the offset is past the source's tail or belongs
-    /// to another stream, or the sub-offset is past the next boundary.
-    #[must_use]
-    pub fn is_bad_fork_point(&self) -> bool {
-        matches!(*self.0, Kind::ForkPoint(_))
-    }
-
-    /// Returns `true` if the requested messages were trimmed. [`floor`](Self::floor) is the first
-    /// readable offset.
-    #[must_use]
-    pub fn is_trimmed(&self) -> bool {
-        matches!(*self.0, Kind::Trimmed { .. })
-    }
-
-    /// Returns `true` if the offset is past the stream's [`tail`](Self::tail).
-    #[must_use]
-    pub fn is_beyond_tail(&self) -> bool {
-        matches!(*self.0, Kind::BeyondTail { .. })
-    }
-
-    /// Returns `true` if a name, offset, producer or append is malformed.
-    #[must_use]
-    pub fn is_invalid(&self) -> bool {
-        matches!(*self.0, Kind::Invalid(_))
-    }
-
-    /// Returns `true` if a message, append, name or schema exceeds its [`limit`](Self::limit), in
-    /// bytes.
-    #[must_use]
-    pub fn is_too_large(&self) -> bool {
-        matches!(*self.0, Kind::TooLarge { .. })
-    }
-
-    /// Returns `true` if the number of streams, of messages in an append, or of forks in a chain
-    /// exceeds the [`limit`](Self::limit).
-    #[must_use]
-    pub fn is_too_many(&self) -> bool {
-        matches!(*self.0, Kind::TooMany { .. } | Kind::ForkDepth)
-    }
-
-    /// Returns `true` if the stream remembers as many producers as the [`limit`](Self::limit)
-    /// allows, all of them have appended within [`PRODUCER_IDLE`](crate::limits::PRODUCER_IDLE),
-    /// and the append is of another one.
-    #[must_use]
-    pub fn is_too_many_producers(&self) -> bool {
-        matches!(*self.0, Kind::TooManyProducers { .. })
-    }
-
-    /// Returns `true` if there is no space: the disk is full, or a log in memory is at its limit.
-    /// Reads still work, and appends work again once there is space.
-    #[must_use]
-    pub fn is_storage_full(&self) -> bool {
-        matches!(*self.0, Kind::Full { .. })
-    }
-
-    /// Returns `true` if the disk failed during the write, so that the operation may or may not
-    /// have happened. A producer can safely repeat an append with the same epoch and sequence
-    /// number.
-    #[must_use]
-    pub fn is_outcome_unknown(&self) -> bool {
-        matches!(*self.0, Kind::Failed(_) | Kind::Full { unknown: true, .. })
-    }
-
-    /// Returns `true` if the storage can't be reached for the time being, for example because a cluster
-    /// has no leader. Nothing of the operation is in the log, and it can be repeated.
-    #[must_use]
-    pub fn is_unavailable(&self) -> bool {
-        matches!(*self.0, Kind::Unavailable(_))
-    }
-
-    /// Returns `true` if stored data differs from what was written. The message contains the
-    /// location.
-    #[must_use]
-    pub fn is_damaged(&self) -> bool {
-        matches!(*self.0, Kind::Damaged { .. })
-    }
-
-    /// Returns `true` if another process has the log open.
-    #[must_use]
-    pub fn is_locked(&self) -> bool {
-        matches!(*self.0, Kind::Locked { .. })
-    }
-
-    /// Returns `true` if the log is closed or closing.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        matches!(*self.0, Kind::Closed)
+    headwater_wire::predicates! { error => *error.0;
+        /// Returns `true` if the stream doesn't exist, or if it has expired or was deleted.
+        is_not_found: Kind::NotFound,
+        /// Returns `true` if the stream was deleted or has expired, but its name stays taken because it
+        /// has forks.
+        is_gone: Kind::Gone,
+        /// Returns `true` if the stream to fork doesn't exist.
+        is_source_not_found: Kind::SourceNotFound,
+        /// Returns `true` if the stream to fork was deleted and remains only because of its forks.
+        is_source_gone: Kind::SourceGone,
+        /// Returns `true` if the fork point is invalid: the offset is past the source's tail or belongs
+        /// to another stream, or the sub-offset is past the next boundary.
+        is_bad_fork_point: Kind::ForkPoint(_),
+        /// Returns `true` if the requested messages were trimmed. [`floor`](Self::floor) is the first
+        /// readable offset.
+        is_trimmed: Kind::Trimmed { .. },
+        /// Returns `true` if the offset is past the stream's [`tail`](Self::tail).
+        is_beyond_tail: Kind::BeyondTail { .. },
+        /// Returns `true` if a name, offset, producer or append is malformed.
+        is_invalid: Kind::Invalid(_),
+        /// Returns `true` if a message, append, name or schema exceeds its [`limit`](Self::limit), in
+        /// bytes.
+        is_too_large: Kind::TooLarge { .. },
+        /// Returns `true` if the number of streams, of messages in an append, or of forks in a chain
+        /// exceeds the [`limit`](Self::limit).
+        is_too_many: Kind::TooMany { .. } | Kind::ForkDepth,
+        /// Returns `true` if the stream remembers as many producers as the [`limit`](Self::limit)
+        /// allows, all of them have appended within [`PRODUCER_IDLE`](crate::limits::PRODUCER_IDLE),
+        /// and the append is of another one.
+        is_too_many_producers: Kind::TooManyProducers { .. },
+        /// Returns `true` if there is no space: the disk is full, or a log in memory is at its limit.
+        /// Reads still work, and appends work again once there is space.
+        is_storage_full: Kind::Full { .. },
+        /// Returns `true` if the disk failed during the write, so that the operation may or may not
+        /// have happened. A producer can safely repeat an append with the same epoch and sequence
+        /// number.
+        is_outcome_unknown: Kind::Failed(_) | Kind::Full { unknown: true, .. },
+        /// Returns `true` if the storage can't be reached for the time being, for example because a cluster
+        /// has no leader. Nothing of the operation is in the log, and it can be repeated.
+        is_unavailable: Kind::Unavailable(_),
+        /// Returns `true` if stored data differs from what was written. The message contains the
+        /// location.
+        is_damaged: Kind::Damaged { .. },
+        /// Returns `true` if another process has the log open.
+        is_locked: Kind::Locked { .. },
+        /// Returns `true` if the log is closed or closing.
+        is_closed: Kind::Closed,
     }
 
     /// Returns the first readable offset, if the error is [`is_trimmed`](Self::is_trimmed).

@@ -26,7 +26,8 @@ use xxhash_rust::xxh3::xxh3_128;
 pub struct Digest(u128);
 
 /// The error for a text that isn't a digest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a digest is 32 hexadecimal digits")]
 pub struct NoDigest;
 
 impl Digest {
@@ -77,14 +78,6 @@ impl FromStr for Digest {
             .map_err(|_| NoDigest)
     }
 }
-
-impl fmt::Display for NoDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a digest is 32 hexadecimal digits")
-    }
-}
-
-impl std::error::Error for NoDigest {}
 
 #[cfg(test)]
 mod tests {

@@ -17,25 +17,13 @@ pub struct Meta<'a> {
 }
 
 impl<'a> Meta<'a> {
-    /// Sets the id.
-    #[must_use]
-    pub fn id(mut self, id: &'a str) -> Self {
-        self.id = Some(id);
-        self
-    }
-
-    /// Sets the event type.
-    #[must_use]
-    pub fn event(mut self, event: &'a str) -> Self {
-        self.event = Some(event);
-        self
-    }
-
-    /// Sets the reconnection time.
-    #[must_use]
-    pub fn retry(mut self, retry: Duration) -> Self {
-        self.retry = Some(retry);
-        self
+    crate::setters! {
+        /// Sets the id.
+        id(id: &'a str) => id = Some(id);
+        /// Sets the event type.
+        event(event: &'a str) => event = Some(event);
+        /// Sets the reconnection time.
+        retry(retry: Duration) => retry = Some(retry);
     }
 }
 

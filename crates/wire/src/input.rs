@@ -2,14 +2,20 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use crate::{DecodeError, Format, error::Kind};
+
 /// A byte order mark: U+FEFF in UTF-8.
 pub(crate) const BOM: &[u8; 3] = b"\xef\xbb\xbf";
 
-/// The chunks that were pushed and aren't read yet.
+/// The chunks that were pushed and aren't read yet, the number of items from them, and the error
+/// after which nothing more is read.
 ///
 /// It keeps no chunk that was read, so between chunks a decoder holds only its own copies.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Input {
+    format: Format,
+    items: u64,
+    failed: Option<DecodeError>,
     waiting: VecDeque<Bytes>,
     chunk: Bytes,
     /// The start of the unread part of `chunk`.
@@ -19,7 +25,43 @@ pub(crate) struct Input {
     finished: bool,
 }
 
+/// Defines the methods of a decoder that its input has.
+macro_rules! input_methods {
+    ($input:tt) => {
+        /// Adds the next bytes of the stream, cut anywhere.
+        pub fn push(&mut self, chunk: bytes::Bytes) {
+            self.$input.push(chunk);
+        }
+
+        /// Marks the end of the stream. Chunks that are pushed later are ignored.
+        pub fn finish(&mut self) {
+            self.$input.finish();
+        }
+
+        /// Returns the number of items that were returned.
+        #[must_use]
+        pub fn items(&self) -> u64 {
+            self.$input.items()
+        }
+    };
+}
+pub(crate) use input_methods;
+
 impl Input {
+    /// Creates the input of a decoder of `format`.
+    pub(crate) fn new(format: Format) -> Self {
+        Self {
+            format,
+            items: 0,
+            failed: None,
+            waiting: VecDeque::new(),
+            chunk: Bytes::new(),
+            at: 0,
+            base: 0,
+            finished: false,
+        }
+    }
+
     /// Adds a chunk after the others. After [`finish`](Self::finish) it is dropped.
     pub(crate) fn push(&mut self, chunk: Bytes) {
         if !chunk.is_empty() && !self.finished {
@@ -31,12 +73,34 @@ impl Input {
         self.finished = true;
     }
 
-    /// Drops all chunks, and all that are pushed later.
-    pub(crate) fn close(&mut self) {
+    /// Returns the error of [`fail`](Self::fail), if there was one.
+    #[inline]
+    pub(crate) fn check(&self) -> Result<(), DecodeError> {
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    /// Fails the next item. Drops all chunks, and all that are pushed later.
+    #[cold]
+    pub(crate) fn fail(&mut self, kind: Kind, offset: u64) -> DecodeError {
+        let error = DecodeError::new(kind, self.format, self.items + 1, offset);
         *self = Self {
+            items: self.items,
+            failed: Some(error.clone()),
             finished: true,
-            ..Self::default()
+            ..Self::new(self.format)
         };
+        error
+    }
+
+    /// Returns the number of items that were counted.
+    pub(crate) fn items(&self) -> u64 {
+        self.items
+    }
+
+    /// Counts an item.
+    #[inline]
+    pub(crate) fn count(&mut self) {
+        self.items += 1;
     }
 
     /// Returns `true` if no more chunks will be pushed. Chunks may still be unread.

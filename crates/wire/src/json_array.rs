@@ -1,13 +1,12 @@
 //! One JSON array whose elements are the items (`application/json`), written and read
 //! incrementally.
 
-use bytes::Bytes;
 use serde::Serialize;
 
 use crate::{
     DecodeError, EncodeError, Event, Format, Limits, Str,
     error::Kind,
-    input::{BOM, Input},
+    input::{BOM, Input, input_methods},
     json::{self, Scan},
     lines::take_carry,
     work_counter,
@@ -52,8 +51,6 @@ pub struct Decoder {
     carry: Vec<u8>,
     /// Number of bytes of the stream before the element.
     element_offset: u64,
-    items: u64,
-    failed: Option<DecodeError>,
 }
 
 #[derive(Debug)]
@@ -75,34 +72,18 @@ enum State {
 }
 
 impl Decoder {
+    input_methods!(input);
+
     /// Creates a decoder at the start of a stream.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
-            input: Input::default(),
+            input: Input::new(Format::JsonArray),
             limits,
             state: State::Start { bom: 0 },
             carry: Vec::new(),
             element_offset: 0,
-            items: 0,
-            failed: None,
         }
-    }
-
-    /// Adds the next bytes of the stream, cut anywhere.
-    pub fn push(&mut self, chunk: Bytes) {
-        self.input.push(chunk);
-    }
-
-    /// Marks the end of the stream. Chunks that are pushed later are ignored.
-    pub fn finish(&mut self) {
-        self.input.finish();
-    }
-
-    /// Returns the number of elements that were returned.
-    #[must_use]
-    pub fn items(&self) -> u64 {
-        self.items
     }
 
     /// Returns the next element. `None` means that more input is needed or, after
@@ -114,16 +95,11 @@ impl Decoder {
     /// deep or not UTF-8. Later calls return the same error.
     #[allow(clippy::should_implement_trait, reason = "`None` may not be the end")]
     pub fn next(&mut self) -> Result<Option<Event>, DecodeError> {
-        if let Some(error) = &self.failed {
-            return Err(error.clone());
-        }
+        self.input.check()?;
         let next = self.advance();
         next.map_err(|(kind, offset)| {
-            let error = DecodeError::new(kind, Format::JsonArray, self.items + 1, offset);
-            self.failed = Some(error.clone());
-            self.input.close();
             self.carry = Vec::new();
-            error
+            self.input.fail(kind, offset)
         })
     }
 
@@ -235,7 +211,7 @@ impl Decoder {
         self.state = State::Comma;
         let data = Str::from_utf8(bytes)
             .map_err(|error| (Kind::Utf8, self.element_offset + error.valid_up_to() as u64))?;
-        self.items += 1;
+        self.input.count();
         Ok(Event::new(data))
     }
 }

@@ -1,13 +1,12 @@
 //! JSON text sequences, RFC 7464 (`application/json-seq`).
 
-use bytes::Bytes;
 use memchr::{memchr, memchr2};
 use serde::Serialize;
 
 use crate::{
     DecodeError, EncodeError, Event, Format, Limits, Str,
     error::Kind,
-    input::Input,
+    input::{Input, input_methods},
     json::{self, Scan},
     lines::take_carry,
     work_counter,
@@ -39,6 +38,7 @@ pub fn encode<T: Serialize + ?Sized>(item: &T, out: &mut Vec<u8>) -> Result<(), 
 /// between it and the next record separator is a separate error.
 ///
 /// [`Limits::max_item_bytes`] bounds the bytes between a record separator and the line feed.
+/// [`items`](Self::items) doesn't count malformed elements.
 #[derive(Debug)]
 pub struct Decoder {
     input: Input,
@@ -52,7 +52,6 @@ pub struct Decoder {
     element_offset: u64,
     /// The number of the last element that came to its end, malformed or not.
     element: u64,
-    items: u64,
 }
 
 #[derive(Debug)]
@@ -77,35 +76,20 @@ enum Shape {
 }
 
 impl Decoder {
+    input_methods!(input);
+
     /// Creates a decoder at the start of a stream.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
-            input: Input::default(),
+            input: Input::new(Format::JsonSeq),
             limits,
             state: State::Between,
             carry: Vec::new(),
             start: 0,
             element_offset: 0,
             element: 0,
-            items: 0,
         }
-    }
-
-    /// Adds the next bytes of the stream, cut anywhere.
-    pub fn push(&mut self, chunk: Bytes) {
-        self.input.push(chunk);
-    }
-
-    /// Marks the end of the stream. Chunks that are pushed later are ignored.
-    pub fn finish(&mut self) {
-        self.input.finish();
-    }
-
-    /// Returns the number of items that were returned. Malformed elements don't count.
-    #[must_use]
-    pub fn items(&self) -> u64 {
-        self.items
     }
 
     /// Returns the next item. `None` means that more input is needed or, after
@@ -294,7 +278,7 @@ impl Decoder {
             take_carry(&mut self.carry, value)
         };
         self.carry.clear();
-        self.items += 1;
+        self.input.count();
         Some(Event::new(Str::from_utf8_lossy(bytes)))
     }
 

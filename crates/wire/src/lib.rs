@@ -31,12 +31,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Two computations are here as well because the clients and the hub share them: [`Backoff`], the
-//! growing waits between attempts, and [`glob`].
+//! A few parts are here as well because several crates share them: [`Backoff`], the growing waits
+//! between attempts, the [`causes`] of errors, [`glob`], and macros for methods that many types have.
 //!
 //! Not here: sockets, timers and HTTP. The fuzz targets of every decoder are in `crates/fuzz`.
 
 mod backoff;
+#[doc(hidden)]
+pub mod causes;
 mod decoder;
 mod digest;
 mod encoder;
@@ -51,6 +53,7 @@ pub mod json_array;
 pub mod json_seq;
 mod limits;
 mod lines;
+mod macros;
 pub mod ndjson;
 pub mod sse;
 mod str_bytes;

@@ -4,6 +4,8 @@ use bytes::Bytes;
 use memchr::memchr;
 
 use crate::{
+    DecodeError, Format,
+    error::Kind,
     input::{BOM, Input},
     work_counter,
 };
@@ -30,6 +32,7 @@ pub(crate) struct Lines {
     carry_offset: u64,
     max_carry: usize,
     line: Line,
+    limit: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +41,16 @@ pub(crate) enum Ends {
     Any,
     /// LF only. A CR before it is part of the line.
     Lf,
+    /// LF only. A CR before it is part of the line, but doesn't count towards its size.
+    CrLf,
+}
+
+/// The end of an item that is a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Lf,
+    /// The end of the stream.
+    Stream,
 }
 
 /// The location of the current line.
@@ -48,20 +61,22 @@ enum Line {
 }
 
 impl Lines {
-    /// Creates a splitter. `max_line` is the maximum length that is kept of a line that is cut by
-    /// the end of a chunk. A decoder must refuse a line above its own limit, so it sets `max_line`
-    /// above that limit.
-    pub(crate) fn new(ends: Ends, skip_bom: bool, max_line: usize) -> Self {
+    /// Creates a splitter for a decoder of `format`, which must refuse lines of more than `limit`
+    /// bytes. Of a longer line that is cut by the end of a chunk, only the start is kept.
+    pub(crate) fn new(format: Format, ends: Ends, skip_bom: bool, limit: usize) -> Self {
+        // Another byte is needed to exceed the limit.
+        let beyond = if ends == Ends::CrLf { 2 } else { 1 };
         Self {
-            input: Input::default(),
+            input: Input::new(format),
             ends,
             next_cr: 0,
             after_cr: false,
             bom: if skip_bom { 0 } else { BOM.len() },
             carry: Vec::new(),
             carry_offset: 0,
-            max_carry: max_line,
+            max_carry: limit.saturating_add(beyond),
             line: Line::Chunk { start: 0, end: 0 },
+            limit,
         }
     }
 
@@ -73,15 +88,62 @@ impl Lines {
         self.input.finish();
     }
 
-    pub(crate) fn is_finished(&self) -> bool {
-        self.input.is_finished()
+    /// Returns the error of [`fail`](Self::fail), if there was one.
+    #[inline]
+    pub(crate) fn check(&self) -> Result<(), DecodeError> {
+        self.input.check()
     }
 
-    /// Drops everything, and all chunks that are pushed later.
-    pub(crate) fn close(&mut self) {
-        self.input.close();
+    /// Fails the next item. Drops everything, and all chunks that are pushed later.
+    #[cold]
+    pub(crate) fn fail(&mut self, kind: Kind, offset: u64) -> DecodeError {
         self.carry = Vec::new();
         self.line = Line::Chunk { start: 0, end: 0 };
+        self.input.fail(kind, offset)
+    }
+
+    /// Returns the number of items that were counted.
+    pub(crate) fn items(&self) -> u64 {
+        self.input.items()
+    }
+
+    /// Counts an item.
+    #[inline]
+    pub(crate) fn count(&mut self) {
+        self.input.count();
+    }
+
+    /// Advances to the next line of a format whose items are lines. The end of the stream ends a
+    /// last line that isn't empty. Returns how the line ended, or `None` if there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// If the line is larger than the limit. Later calls return the same error.
+    #[inline]
+    pub(crate) fn next_item(&mut self) -> Result<Option<End>, DecodeError> {
+        self.check()?;
+        let end = if self.advance() {
+            Some(End::Lf)
+        } else if self.input.is_finished() && self.end_partial() {
+            Some(End::Stream)
+        } else {
+            None
+        };
+        let (line, offset) = match end {
+            Some(_) => (self.line(), self.line_offset()),
+            None => (self.partial(), self.partial_offset()),
+        };
+        if self.size(line) > self.limit {
+            let limit = self.limit;
+            return Err(self.fail(Kind::TooLarge { limit }, offset + limit as u64));
+        }
+        Ok(end)
+    }
+
+    /// Returns the part of a line that counts towards its size.
+    #[inline]
+    pub(crate) fn size(&self, line: &[u8]) -> usize {
+        line.len() - usize::from(self.ends == Ends::CrLf && line.ends_with(b"\r"))
     }
 
     /// Advances to the next complete line. Returns `false` if there is none yet.
@@ -159,13 +221,13 @@ impl Lines {
         }
     }
 
-    /// Takes the current line with the LF that ends it, unless it is the unended last one.
-    pub(crate) fn take_with_end(&mut self, ended: bool) -> Bytes {
-        debug_assert_eq!(self.ends, Ends::Lf);
+    /// Takes the current line with its end.
+    pub(crate) fn take_with_end(&mut self, end: End) -> Bytes {
+        debug_assert_ne!(self.ends, Ends::Any);
         match self.line {
             Line::Chunk { start, end } => self.input.chunk().slice(start..=end),
             Line::Carry => {
-                if ended {
+                if end == End::Lf {
                     self.carry.push(b'\n');
                 }
                 let len = self.carry.len();
@@ -199,8 +261,8 @@ impl Lines {
 
     /// Makes the partial line the current one, at the end of the input. Returns `false` if it is
     /// empty.
-    pub(crate) fn end_partial(&mut self) -> bool {
-        debug_assert!(self.is_finished() && self.input.is_empty());
+    fn end_partial(&mut self) -> bool {
+        debug_assert!(self.input.is_finished() && self.input.is_empty());
         if self.bom < BOM.len() {
             self.carry.extend_from_slice(&BOM[..self.bom]);
             self.bom = BOM.len();
@@ -269,7 +331,7 @@ impl Lines {
         }
         self.next_cr = match self.ends {
             Ends::Any => find_cr(chunk, at),
-            Ends::Lf => chunk.len(),
+            Ends::Lf | Ends::CrLf => chunk.len(),
         };
         self.input.read_to(at);
         true

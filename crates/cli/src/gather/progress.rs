@@ -5,12 +5,11 @@ use std::{
 };
 
 use headwater_client::gather::Progress;
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, HumanDuration, ProgressBar};
 
 use super::input::Watch;
+use crate::progress::{EVERY, Figure, set_style, spinner};
 
-/// Minimum interval between updates, as often as a person can read.
-const EVERY: Duration = Duration::from_millis(100);
 /// The time span over which the rate is measured.
 const WINDOW: Duration = Duration::from_secs(5);
 
@@ -28,14 +27,7 @@ pub(super) struct Bar {
 
 impl Bar {
     pub(super) fn new(quiet: bool, shared: bool) -> Self {
-        let bar = if std::io::stderr().is_terminal() && !quiet {
-            let bar = ProgressBar::new_spinner();
-            set_style(&bar, "{spinner} {msg}");
-            bar.enable_steady_tick(EVERY);
-            bar
-        } else {
-            ProgressBar::hidden()
-        };
+        let bar = spinner(std::io::stderr().is_terminal() && !quiet);
         let started = Instant::now();
         Self {
             bar,
@@ -106,12 +98,6 @@ impl Bar {
             time: self.started.elapsed(),
         };
         eprintln!("{summary}");
-    }
-}
-
-fn set_style(bar: &ProgressBar, template: &str) {
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style.progress_chars("━╸─"));
     }
 }
 
@@ -206,23 +192,6 @@ impl fmt::Display for Summary {
         match self.made_earlier {
             0 => Ok(()),
             earlier => write!(f, "; {} were made earlier", HumanCount(earlier)),
-        }
-    }
-}
-
-/// A rate, formatted for people.
-struct Figure(f64);
-
-impl fmt::Display for Figure {
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "it is over a hundred, and shown in whole numbers"
-    )]
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            rate if rate < 100.0 => write!(f, "{rate:.1}"),
-            rate => write!(f, "{}", HumanCount(rate as u64)),
         }
     }
 }

@@ -4,10 +4,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, HumanCount, ProgressBar};
 
-/// Minimum interval between updates, as often as a person can read.
-const EVERY: Duration = Duration::from_millis(100);
+use crate::progress::{EVERY, Figure, spinner};
 
 /// Reports progress on stderr: live on a terminal, and in one line at the end.
 pub(crate) struct Progress {
@@ -29,17 +28,8 @@ impl Progress {
     }
 
     fn with_bar(raw: bool, is_shown: bool) -> Self {
-        let bar = if is_shown {
-            let bar = ProgressBar::new_spinner();
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
-                bar.set_style(style);
-            }
-            bar.set_message("waiting for the first item");
-            bar.enable_steady_tick(EVERY);
-            bar
-        } else {
-            ProgressBar::hidden()
-        };
+        let bar = spinner(is_shown);
+        bar.set_message("waiting for the first item");
         let now = Instant::now();
         Self {
             bar,
@@ -97,10 +87,8 @@ impl fmt::Display for Summary {
             write!(f, "{} item{plural}, ", HumanCount(items))?;
         }
         write!(f, "{} in {seconds:.1} s", HumanBytes(self.bytes))?;
-        match self.items.map(rate) {
-            Some(rate) if rate < 100.0 => write!(f, ", {rate:.1} items/s")?,
-            Some(rate) => write!(f, ", {} items/s", HumanCount(rate as u64))?,
-            None => {}
+        if let Some(items) = self.items {
+            write!(f, ", {} items/s", Figure(rate(items)))?;
         }
         write!(f, ", {}/s", HumanBytes(rate(self.bytes) as u64))
     }

@@ -12,11 +12,12 @@ use clap::Args as ClapArgs;
 use headwater_log::{Limits, Log};
 #[cfg(feature = "nats")]
 use headwater_nats::{NatsLog, NatsOptions};
+#[cfg(feature = "nats")]
+use headwater_wire::causes;
 use serde::Deserialize;
 
 use super::Durability;
 #[cfg(feature = "nats")]
-use super::with_causes;
 use crate::exit::Failure;
 
 /// The schemes of `--data` for a cluster.
@@ -135,7 +136,7 @@ impl Cluster {
             Durability::Memory => "acknowledged as the servers' settings say",
         };
         let opened = NatsLog::open(self.options.clone()).await;
-        let log = opened.map_err(|error| Failure::other(with_causes(&error)))?;
+        let log = opened.map_err(|error| Failure::other(causes::text(&error)))?;
         Ok((Arc::new(log), format!("on NATS JetStream, {when}")))
     }
 }

@@ -169,20 +169,8 @@ impl Config {
         memory.limits = log_limits.clone();
         set(&mut memory.max_bytes, file.memory_bytes);
 
-        let origins = match args.cors.is_empty() {
-            true => &file.cors,
-            false => &args.cors,
-        };
-        let allowed = match args.allow_host.is_empty() {
-            true => &file.allow_hosts,
-            false => &args.allow_host,
-        };
-        let mut hosts = hosts(allowed)?;
-        let trusted = match args.trusted_proxy.is_empty() {
-            true => &file.trusted_proxies,
-            false => &args.trusted_proxy,
-        };
-        let proxies = TrustedProxies::parse(trusted)
+        let mut hosts = hosts(list(&args.allow_host, &file.allow_hosts))?;
+        let proxies = TrustedProxies::parse(list(&args.trusted_proxy, &file.trusted_proxies))
             .map_err(|error| Failure::other(format!("trusted proxies: {error}")))?;
         #[cfg(feature = "tls")]
         let https = args.tls.lay(file.tls)?;
@@ -190,7 +178,7 @@ impl Config {
             .limits(file.limits.of_the_hub())
             .rate_limits(args.rates.lay(&file.rates))
             .index()
-            .cors(cors(origins)?);
+            .cors(cors(list(&args.cors, &file.cors))?);
         #[cfg(any(feature = "gather", feature = "relay"))]
         let has_relay_secret = args.upstream.has_secret(&file.relay);
         #[cfg(any(feature = "gather", feature = "relay"))]
@@ -219,15 +207,9 @@ impl Config {
         if file.loopback_webhooks {
             hub = hub.loopback_webhooks();
         }
-        if let Some(Time(wait)) = file.long_poll {
-            hub = hub.long_poll(wait);
-        }
-        if let Some(Time(cycle)) = file.sse_cycle {
-            hub = hub.sse_cycle(cycle);
-        }
-        if let Some(Time(every)) = file.heartbeat {
-            hub = hub.heartbeat(every);
-        }
+        hub = timed(hub, file.long_poll, Options::long_poll);
+        hub = timed(hub, file.sse_cycle, Options::sse_cycle);
+        hub = timed(hub, file.heartbeat, Options::heartbeat);
         let root = match args.root {
             Some(root) => root,
             None => file
@@ -238,9 +220,7 @@ impl Config {
                 })?,
         };
         hub = hub.root(&root);
-        if let Some(Time(every)) = file.line_heartbeat {
-            hub = hub.line_heartbeat(every);
-        }
+        hub = timed(hub, file.line_heartbeat, Options::line_heartbeat);
         let socket_mode = match (args.socket_mode, file.socket_mode) {
             (Some(mode), _) => mode,
             (None, Some(text)) => {
@@ -361,6 +341,23 @@ impl Limits {
         let most = self.body_bytes.unwrap_or(0);
         limits.append_bytes = limits.append_bytes.max(most);
         limits
+    }
+}
+
+/// Returns the list of the command line, or else that of the file.
+pub(super) fn list<'a>(args: &'a [String], file: &'a [String]) -> &'a [String] {
+    if args.is_empty() { file } else { args }
+}
+
+/// Sets an option of the hub to a time of the file, if it has one.
+pub(super) fn timed(
+    hub: Options,
+    wanted: Option<Time>,
+    set: impl FnOnce(Options, Duration) -> Options,
+) -> Options {
+    match wanted {
+        Some(Time(wanted)) => set(hub, wanted),
+        None => hub,
     }
 }
 

@@ -22,6 +22,7 @@ use std::{
 use clap::{Args as ClapArgs, ValueEnum};
 use headwater_hub::Hub;
 use headwater_log::{DiskLog, Log, MemoryLog};
+use headwater_wire::causes;
 use serde::Deserialize;
 
 use self::config::Config;
@@ -181,15 +182,8 @@ Examples:
   headwater serve --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem
   headwater serve --print-config > headwater.toml && headwater serve --config headwater.toml";
 
-/// Shown by `--help`.
-pub(crate) const LONG_HELP: &str = "\
-Examples:
-  headwater serve
-  headwater serve --data memory -v
-  headwater keys create --name ops --allow 'all:**' > ops.key
-  headwater serve --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem
-  headwater serve --print-config > headwater.toml && headwater serve --config headwater.toml
-
+/// Shown after them by `--help`.
+pub(crate) const DETAILS: &str = "\
 On an address that other machines reach, it requires keys or tokens, or --open.
 
 The command line takes precedence over the environment, and the environment over the file.
@@ -322,24 +316,10 @@ async fn open(config: &Config) -> Result<(Arc<dyn Log>, String), Failure> {
     Ok((Arc::new(log), format!("in {folder}, {when}")))
 }
 
-/// Returns the text of an error and its causes. A cause that the text already contains isn't repeated.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let why = error.to_string();
-        if !text.contains(&why) {
-            text = format!("{text}: {why}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
 /// Describes why the log in a folder can't be opened, and the remedy.
 pub(crate) fn cannot_open(folder: &Path, error: &headwater_log::Error) -> String {
     let shown = folder.display();
-    let mut text = format!("can't open the data in {shown}: {}", with_causes(error));
+    let mut text = format!("can't open the data in {shown}: {}", causes::text(error));
     if error.is_damaged() {
         let ask = format!(
             ". Copy the folder before anything else. Then restore a backup; or see what is whole with \

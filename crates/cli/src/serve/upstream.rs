@@ -1,14 +1,13 @@
 //! The settings of gathers and relays.
 
-use std::fmt;
-
 use clap::Args as ClapArgs;
 use headwater_client::Egress;
 use headwater_hub::Options;
 use serde::Deserialize;
 
+use super::config::list;
 #[cfg(feature = "relay")]
-use super::config::Time;
+use super::config::{Time, timed};
 use crate::exit::Failure;
 
 // A doc comment here would replace the description of the command.
@@ -62,12 +61,8 @@ pub(super) struct RelayFile {
     ttl: Option<Time>,
 }
 
-impl fmt::Debug for RelayFile {
-    /// Without the secret.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Relay").finish_non_exhaustive()
-    }
-}
+// Without the secret.
+headwater_wire::opaque!(RelayFile);
 
 impl Args {
     /// Returns `true` if the command line or the file sets the secret of relays.
@@ -82,15 +77,14 @@ impl Args {
         upstream: &UpstreamFile,
         relay: &RelayFile,
     ) -> Result<Options, Failure> {
-        let allowed = match self.allow_upstream.is_empty() {
-            true => &upstream.allow,
-            false => &self.allow_upstream,
-        };
+        let allowed = list(&self.allow_upstream, &upstream.allow);
         let allowed = Egress::allow(allowed).map_err(|error| Failure::other(error.to_string()))?;
         let mut hub = hub.upstreams(allowed);
         #[cfg(feature = "relay")]
         {
-            hub = apply_times(hub, upstream, relay);
+            hub = timed(hub, relay.ttl, Options::relay_ttl);
+            hub = timed(hub, upstream.head_timeout, Options::upstream_head_timeout);
+            hub = timed(hub, upstream.idle_timeout, Options::upstream_idle_timeout);
         }
         if let Some(secret) = self.relay_secret.or_else(|| relay.secret.clone()) {
             if secret.is_empty() {
@@ -102,20 +96,6 @@ impl Args {
         }
         Ok(hub)
     }
-}
-
-#[cfg(feature = "relay")]
-fn apply_times(mut hub: Options, upstream: &UpstreamFile, relay: &RelayFile) -> Options {
-    if let Some(Time(ttl)) = relay.ttl {
-        hub = hub.relay_ttl(ttl);
-    }
-    if let Some(Time(timeout)) = upstream.head_timeout {
-        hub = hub.upstream_head_timeout(timeout);
-    }
-    if let Some(Time(timeout)) = upstream.idle_timeout {
-        hub = hub.upstream_idle_timeout(timeout);
-    }
-    hub
 }
 
 #[cfg(test)]

@@ -103,11 +103,7 @@ impl Gather {
     }
 }
 
-impl fmt::Debug for Gather {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gather").finish_non_exhaustive()
-    }
-}
+headwater_wire::opaque!(Gather);
 
 /// The results of calls as they arrive; the iterator waits for the next.
 ///

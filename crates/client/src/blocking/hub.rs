@@ -13,17 +13,17 @@
 //! # }
 //! ```
 
-use std::{fmt, sync::Arc, thread, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Engine, Runtime};
+use super::{Engine, Runtime, items::waiting};
 pub use crate::hub::{Info, Message, Offset, ReadFrom};
 use crate::{Token, error::Error, hub, plan::Settings};
 
 /// A stream of a hub: see [`crate::hub::Stream`]. Clones are cheap.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Stream {
     /// `None` if it couldn't be created; the stream then has the error.
     engine: Option<Engine>,
@@ -106,12 +106,6 @@ impl Stream {
             engine: self.engine.clone(),
             options: self.stream.reader(),
         }
-    }
-}
-
-impl fmt::Debug for Stream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.stream.fmt(f)
     }
 }
 
@@ -225,6 +219,7 @@ impl WriterOptions {
 ///
 /// A dropped writer still sends its queued messages while the process runs, but can't report the
 /// result.
+#[derive(Debug)]
 pub struct Writer {
     runtime: Arc<Runtime>,
     writer: hub::Writer,
@@ -295,12 +290,6 @@ impl Writer {
     }
 }
 
-impl fmt::Debug for Writer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.writer.fmt(f)
-    }
-}
-
 /// The options of a [`Reader`]: see [`crate::hub::ReaderOptions`].
 #[derive(Debug)]
 #[must_use = "nothing is read before `open`"]
@@ -350,15 +339,6 @@ impl<T> Reader<T> {
         Self { reader, runtime }
     }
 
-    /// Returns a message that has already been received. `None` doesn't mean that the stream has
-    /// ended.
-    ///
-    /// # Errors
-    /// As for the iterator.
-    pub fn next_ready(&mut self) -> Option<Result<Message<T>, Error>> {
-        self.reader.next_ready()
-    }
-
     /// The offset from which a later reader continues: see [`crate::hub::Reader::position`].
     #[must_use]
     pub fn position(&self) -> &Offset {
@@ -366,27 +346,4 @@ impl<T> Reader<T> {
     }
 }
 
-impl<T> Iterator for Reader<T> {
-    type Item = Result<Message<T>, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match self.reader.next_ready() {
-            Some(message) => Some(message),
-            None => self.runtime.block_on(self.reader.next()),
-        }
-    }
-}
-
-impl<T> Drop for Reader<T> {
-    fn drop(&mut self) {
-        if self.reader.close() {
-            self.runtime.settle();
-        }
-    }
-}
-
-impl<T> fmt::Debug for Reader<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.reader.fmt(f)
-    }
-}
+waiting!(Reader.reader -> Message<T>);

@@ -1,9 +1,53 @@
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode};
 
 use super::Runtime;
 use crate::{Format, error::Error};
+
+/// Defines the iterator of a type over the async type of the same name.
+macro_rules! waiting {
+    ($name:ident.$inner:ident -> $item:ty) => {
+        impl<T> $name<T> {
+            /// Returns an item that has already been received, decoding it if necessary, without
+            /// waiting for the network. `None` doesn't mean that the stream has ended.
+            ///
+            /// # Errors
+            /// As for the iterator.
+            #[inline]
+            pub fn next_ready(&mut self) -> Option<Result<$item, Error>> {
+                self.$inner.next_ready()
+            }
+        }
+
+        impl<T> Iterator for $name<T> {
+            type Item = Result<$item, Error>;
+
+            #[inline]
+            fn next(&mut self) -> Option<Self::Item> {
+                match self.$inner.next_ready() {
+                    Some(item) => Some(item),
+                    None => self.runtime.block_on(self.$inner.next()),
+                }
+            }
+        }
+
+        impl<T> Drop for $name<T> {
+            fn drop(&mut self) {
+                if self.$inner.close() {
+                    self.runtime.settle();
+                }
+            }
+        }
+
+        impl<T> std::fmt::Debug for $name<T> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.$inner.fmt(f)
+            }
+        }
+    };
+}
+pub(super) use waiting;
 
 /// The items of a response as they arrive, each complete. The iterator waits for the next item.
 ///
@@ -17,16 +61,6 @@ pub struct Items<T> {
 impl<T> Items<T> {
     pub(super) fn new(items: crate::Items<T>, runtime: Arc<Runtime>) -> Self {
         Self { items, runtime }
-    }
-
-    /// Returns an item that has already been received, decoding it if necessary, without waiting
-    /// for the network. `None` doesn't mean that the stream has ended.
-    ///
-    /// # Errors
-    /// As for the iterator.
-    #[inline]
-    pub fn next_ready(&mut self) -> Option<Result<T, Error>> {
-        self.items.next_ready()
     }
 
     /// The status of the newest response.
@@ -54,28 +88,4 @@ impl<T> Items<T> {
     }
 }
 
-impl<T> Iterator for Items<T> {
-    type Item = Result<T, Error>;
-
-    #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
-        match self.items.next_ready() {
-            Some(item) => Some(item),
-            None => self.runtime.block_on(self.items.next()),
-        }
-    }
-}
-
-impl<T> Drop for Items<T> {
-    fn drop(&mut self) {
-        if self.items.close() {
-            self.runtime.settle();
-        }
-    }
-}
-
-impl<T> fmt::Debug for Items<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.items.fmt(f)
-    }
-}
+waiting!(Items.items -> T);

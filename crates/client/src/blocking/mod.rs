@@ -23,7 +23,7 @@ pub mod hub;
 mod items;
 mod runtime;
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use headwater_wire::{Event, Str};
@@ -131,12 +131,6 @@ struct Engine {
     parts: Arc<Parts>,
 }
 
-impl fmt::Debug for Engine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Engine").finish_non_exhaustive()
-    }
-}
-
 impl Client {
     /// Creates a client with the default settings.
     ///
@@ -196,12 +190,6 @@ impl Client {
     }
 }
 
-impl fmt::Debug for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").finish_non_exhaustive()
-    }
-}
-
 /// The settings of a new [`Client`]. They apply to each of its requests that doesn't override them.
 #[must_use = "`build` makes the client"]
 pub struct ClientBuilder {
@@ -225,11 +213,7 @@ impl ClientBuilder {
     }
 }
 
-impl fmt::Debug for ClientBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientBuilder").finish_non_exhaustive()
-    }
-}
+headwater_wire::opaque!(Engine, Client, ClientBuilder);
 
 /// A request before it is sent: set the options first, then choose how to read the response.
 ///
@@ -314,8 +298,8 @@ impl Request {
     }
 }
 
-impl fmt::Debug for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Request({})", self.plan.place())
     }
 }

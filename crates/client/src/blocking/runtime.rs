@@ -14,6 +14,8 @@ pub(super) struct Runtime {
     runtime: Option<runtime::Runtime>,
 }
 
+headwater_wire::opaque!(Runtime);
+
 impl Runtime {
     pub(super) fn new() -> Result<Self, Error> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build();

@@ -43,30 +43,17 @@ fn other(scheme: &str) -> &'static str {
 }
 
 impl Refused {
-    /// Returns `true` if the URL contains a user's name or a password.
-    #[must_use]
-    pub fn is_user_info(&self) -> bool {
-        matches!(self.0, Why::UserInfo)
-    }
-
-    /// Returns `true` if the scheme is not `http` or `https`, or not the one that is allowed for
-    /// the host.
-    #[must_use]
-    pub fn is_scheme(&self) -> bool {
-        matches!(self.0, Why::Scheme { .. } | Why::OtherScheme { .. })
-    }
-
-    /// Returns `true` if the host is the local machine, by name or by address, and isn't listed.
-    #[must_use]
-    pub fn is_this_machine(&self) -> bool {
-        matches!(self.0, Why::ThisMachine { .. })
-    }
-
-    /// Returns `true` if the host's address isn't public: the one in the URL, or all to which its
-    /// name resolves.
-    #[must_use]
-    pub fn is_address(&self) -> bool {
-        matches!(self.0, Why::Address(_) | Why::Resolved { .. })
+    headwater_wire::predicates! { error => error.0;
+        /// Returns `true` if the URL contains a user's name or a password.
+        is_user_info: Why::UserInfo,
+        /// Returns `true` if the scheme is not `http` or `https`, or not the one that is allowed for
+        /// the host.
+        is_scheme: Why::Scheme { .. } | Why::OtherScheme { .. },
+        /// Returns `true` if the host is the local machine, by name or by address, and isn't listed.
+        is_this_machine: Why::ThisMachine { .. },
+        /// Returns `true` if the host's address isn't public: the one in the URL, or all to which its
+        /// name resolves.
+        is_address: Why::Address(_) | Why::Resolved { .. },
     }
 }
 

@@ -169,11 +169,7 @@ impl Gather {
     }
 }
 
-impl std::fmt::Debug for Gather {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Gather").finish_non_exhaustive()
-    }
-}
+headwater_wire::opaque!(Gather);
 
 struct FromIter<I>(I);
 

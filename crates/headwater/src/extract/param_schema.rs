@@ -32,25 +32,13 @@ impl Kinds {
             }
             _ => {}
         }
-        let constants = schema.get("const").into_iter();
-        let constants = constants.chain(
-            schema
-                .get("enum")
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten(),
-        );
-        for constant in constants {
+        let constants = schema["enum"].as_array().into_iter().flatten();
+        for constant in constants.chain(schema.get("const")) {
             self.number |= constant.is_number();
             self.boolean |= constant.is_boolean();
         }
         for keyword in ["anyOf", "oneOf", "allOf"] {
-            for branch in schema
-                .get(keyword)
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten()
-            {
+            for branch in schema[keyword].as_array().into_iter().flatten() {
                 self.add(branch, root, depth + 1);
             }
         }
@@ -105,12 +93,7 @@ fn add_properties(schema: &Value, root: &Value, all: bool, depth: u8, found: &mu
         return;
     }
     let required = schema.get("required").and_then(Value::as_array);
-    for (name, schema) in schema
-        .get("properties")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-    {
+    for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
         let required = all && required.is_some_and(|names| names.iter().any(|known| known == name));
         match found.iter_mut().find(|property| property.name == *name) {
             Some(property) => property.required |= required,
@@ -122,12 +105,7 @@ fn add_properties(schema: &Value, root: &Value, all: bool, depth: u8, found: &mu
         }
     }
     for (keyword, all) in [("allOf", all), ("anyOf", false), ("oneOf", false)] {
-        for branch in schema
-            .get(keyword)
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-        {
+        for branch in schema[keyword].as_array().into_iter().flatten() {
             add_properties(branch, root, all, depth + 1, found);
         }
     }
@@ -139,12 +117,8 @@ pub(super) fn is_object(root: &Value) -> bool {
     schema.get("type").is_some_and(|name| name == "object")
         || schema.get("properties").is_some()
         || ["allOf", "anyOf", "oneOf"].iter().any(|keyword| {
-            let branches = schema.get(*keyword).and_then(Value::as_array);
-            branches.is_some_and(|branches| {
-                branches
-                    .iter()
-                    .any(|branch| resolve(branch, root).get("properties").is_some())
-            })
+            let mut branches = schema[*keyword].as_array().into_iter().flatten();
+            branches.any(|branch| resolve(branch, root).get("properties").is_some())
         })
 }
 

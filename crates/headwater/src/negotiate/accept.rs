@@ -2,6 +2,7 @@
 
 use headwater_wire::Format;
 use http::{HeaderValue, StatusCode, Uri};
+use percent_encoding::percent_decode_str;
 
 use super::MediaRange;
 use crate::Problem;
@@ -87,23 +88,10 @@ impl From<Refusal> for Problem {
 fn query_parameter(query: &str) -> Option<String> {
     query.split('&').find_map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (name == PARAMETER).then(|| percent_decode(value))
+        // Without `+` as a space, which media types contain.
+        let value = || percent_decode_str(value).decode_utf8_lossy().into_owned();
+        (name == PARAMETER).then(value)
     })
-}
-
-/// Decodes percent-escapes of a media type in a query, such as `%2F`.
-fn percent_decode(value: &str) -> String {
-    let mut bytes = Vec::with_capacity(value.len());
-    let mut rest = value.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let escaped = (first == b'%')
-            .then(|| tail.get(..2))
-            .flatten()
-            .and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        bytes.push(escaped.unwrap_or(first));
-        rest = if escaped.is_some() { &tail[2..] } else { tail };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// A client's preference for a format, ordered by weight, then by precision of the range, then by

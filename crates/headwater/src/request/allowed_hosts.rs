@@ -2,8 +2,6 @@
 
 use std::{
     borrow::Cow,
-    error::Error,
-    fmt,
     net::{Ipv4Addr, Ipv6Addr},
 };
 
@@ -65,22 +63,12 @@ enum Name {
 }
 
 /// The error of a name that is not a valid host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is not a host; a host is like `app.example.com`, `*.example.com`, `192.0.2.1` or `[2001:db8::1]`, \
+     without a scheme, a port or a path"
+)]
 pub struct NoHost(String);
-
-impl fmt::Display for NoHost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:?} is not a host; a host is like `app.example.com`, `*.example.com`, `192.0.2.1` or `[2001:db8::1]`, \
-             without a scheme, a port \
-             or a path",
-            self.0
-        )
-    }
-}
-
-impl Error for NoHost {}
 
 impl Default for Hosts {
     /// Accepts only the names of the loopback interface at listeners on a loopback address, and any

@@ -2,7 +2,7 @@
 
 use std::{
     error::Error,
-    fmt, io,
+    io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -10,7 +10,8 @@ use std::{
 use async_compression::tokio::bufread::{GzipDecoder, ZlibDecoder};
 use axum::body::{Body, BodyDataStream};
 use bytes::{Bytes, BytesMut};
-use futures_core::Stream;
+use futures_util::{TryStreamExt as _, stream::MapErr};
+use headwater_wire::causes;
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body::{Body as _, Frame};
 use tokio::io::AsyncBufRead;
@@ -93,7 +94,8 @@ fn unsupported(what: &str) -> Problem {
         .with("encodings", SUPPORTED.split(", ").collect::<Vec<_>>())
 }
 
-type Reader = StreamReader<Encoded, Bytes>;
+type IntoIo = fn(axum::Error) -> io::Error;
+type Reader = StreamReader<MapErr<BodyDataStream, IntoIo>, Bytes>;
 
 /// A decoded body.
 struct Decoded {
@@ -117,7 +119,9 @@ enum Decoder {
 
 impl Decoded {
     fn new(coding: Coding, body: Body) -> Self {
-        let reader = StreamReader::new(Encoded(body.into_data_stream()));
+        // Its errors are axum's, in I/O errors.
+        let pieces = body.into_data_stream().map_err(io::Error::other as IntoIo);
+        let reader = StreamReader::new(pieces);
         let decoder = match coding {
             Coding::Gzip => {
                 let mut decoder = GzipDecoder::new(reader);
@@ -194,23 +198,13 @@ impl http_body::Body for Decoded {
     }
 }
 
-/// An encoded body. Its errors are axum's, wrapped in I/O errors.
-struct Encoded(BodyDataStream);
-
-impl Stream for Encoded {
-    type Item = io::Result<Bytes>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let next = ready!(Pin::new(&mut self.0).poll_next(cx));
-        Poll::Ready(next.map(|piece| piece.map_err(io::Error::other)))
-    }
-}
-
 /// The error of a request's body that isn't valid in its `Content-Encoding`. Bodies read behind
 /// [`layer`](crate::layer) or [`serve`](crate::serve) return it.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("the body is {}", fault(coding, error))]
 pub struct Undecodable {
     coding: &'static str,
+    #[source]
     error: io::Error,
 }
 
@@ -218,22 +212,14 @@ impl Undecodable {
     /// Returns the `Undecodable` among a body's error and its sources, if there is one.
     #[must_use]
     pub fn of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
-        super::cause(error)
+        causes::find(error)
     }
 }
 
-impl fmt::Display for Undecodable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let coding = self.coding;
-        match self.error.kind() {
-            io::ErrorKind::UnexpectedEof => write!(f, "the body is {coding} that ends too early"),
-            _ => write!(f, "the body is not valid {coding}: {}", self.error),
-        }
-    }
-}
-
-impl Error for Undecodable {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.error)
+/// Describes the fault of a body in a coding.
+fn fault(coding: &str, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => format!("{coding} that ends too early"),
+        _ => format!("not valid {coding}: {error}"),
     }
 }

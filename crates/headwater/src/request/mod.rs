@@ -5,8 +5,6 @@ mod encoding;
 mod host;
 mod origin;
 
-use std::{error::Error, iter};
-
 use axum::{
     body::Body,
     response::{IntoResponse, Response},
@@ -19,15 +17,6 @@ pub use self::{
     origin::RequestOrigin,
 };
 pub(crate) use self::{host::is_authority, origin::Reached};
-
-/// Returns the first error of type `E` among `error` and its sources. Readers of a body wrap its
-/// error.
-pub(crate) fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
-    let mut errors = iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| {
-        (*error).source()
-    });
-    errors.find_map(|error| error.downcast_ref())
-}
 
 /// Validates the host of a request and decodes its body. `hosts` are the accepted hosts, if they
 /// are checked. `is_received` is `true` for a request that arrived over one of the server's

@@ -1,10 +1,12 @@
-use std::{error::Error, fmt};
+use std::fmt;
 
 use jsonschema::{ReferencingError, ValidationError, error::ValidationErrorKind as Kind};
 
 use super::fault_text;
 
 /// The error of a document that can't be compiled to a [`Schema`](super::Schema).
+#[derive(thiserror::Error)]
+#[error("{}", .0.message)]
 pub struct SchemaError(Box<Inner>);
 
 struct Inner {
@@ -85,16 +87,8 @@ impl From<ValidationError<'_>> for SchemaError {
     }
 }
 
-impl fmt::Display for SchemaError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
-    }
-}
-
 impl fmt::Debug for SchemaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SchemaError({self})")
     }
 }
-
-impl Error for SchemaError {}

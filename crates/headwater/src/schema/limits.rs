@@ -61,53 +61,21 @@ impl SchemaLimits {
     /// Default of [`max_compiled_patterns`](Self::max_compiled_patterns): 16 MiB.
     pub const DEFAULT_MAX_COMPILED_PATTERNS: usize = 16 << 20;
 
-    /// Sets [`max_bytes`](Self::max_bytes).
-    #[must_use]
-    pub fn with_max_bytes(mut self, bytes: usize) -> Self {
-        self.max_bytes = bytes;
-        self
-    }
-
-    /// Sets [`max_depth`](Self::max_depth).
-    #[must_use]
-    pub fn with_max_depth(mut self, depth: usize) -> Self {
-        self.max_depth = depth;
-        self
-    }
-
-    /// Sets [`max_subschemas`](Self::max_subschemas).
-    #[must_use]
-    pub fn with_max_subschemas(mut self, subschemas: usize) -> Self {
-        self.max_subschemas = subschemas;
-        self
-    }
-
-    /// Sets [`max_nesting`](Self::max_nesting).
-    #[must_use]
-    pub fn with_max_nesting(mut self, nesting: usize) -> Self {
-        self.max_nesting = nesting;
-        self
-    }
-
-    /// Sets [`max_applications`](Self::max_applications).
-    #[must_use]
-    pub fn with_max_applications(mut self, applications: usize) -> Self {
-        self.max_applications = applications;
-        self
-    }
-
-    /// Sets [`max_pattern_bytes`](Self::max_pattern_bytes).
-    #[must_use]
-    pub fn with_max_pattern_bytes(mut self, bytes: usize) -> Self {
-        self.max_pattern_bytes = bytes;
-        self
-    }
-
-    /// Sets [`max_compiled_patterns`](Self::max_compiled_patterns).
-    #[must_use]
-    pub fn with_max_compiled_patterns(mut self, bytes: usize) -> Self {
-        self.max_compiled_patterns = bytes;
-        self
+    headwater_wire::setters! {
+        /// Sets [`max_bytes`](Self::max_bytes).
+        with_max_bytes(bytes: usize) => max_bytes = bytes;
+        /// Sets [`max_depth`](Self::max_depth).
+        with_max_depth(depth: usize) => max_depth = depth;
+        /// Sets [`max_subschemas`](Self::max_subschemas).
+        with_max_subschemas(subschemas: usize) => max_subschemas = subschemas;
+        /// Sets [`max_nesting`](Self::max_nesting).
+        with_max_nesting(nesting: usize) => max_nesting = nesting;
+        /// Sets [`max_applications`](Self::max_applications).
+        with_max_applications(applications: usize) => max_applications = applications;
+        /// Sets [`max_pattern_bytes`](Self::max_pattern_bytes).
+        with_max_pattern_bytes(bytes: usize) => max_pattern_bytes = bytes;
+        /// Sets [`max_compiled_patterns`](Self::max_compiled_patterns).
+        with_max_compiled_patterns(bytes: usize) => max_compiled_patterns = bytes;
     }
 
     /// Checks the limits that don't depend on the document's meaning as a schema.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use jsonschema::Draft;
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 /// Anchors and base URI of a document, to resolve references.
@@ -59,31 +60,15 @@ impl<'d> Names<'d> {
         if !uri.is_empty() && uri != self.root.trim_end_matches('#') {
             return None;
         }
-        let fragment = percent_decode(fragment)?;
+        let fragment = percent_decode_str(fragment).decode_utf8().ok()?;
         if fragment.is_empty() || fragment.starts_with('/') {
-            return Some(fragment);
+            return Some(fragment.into_owned());
         }
-        self.anchors.get(fragment.as_str()).cloned()
+        self.anchors.get(&*fragment).cloned()
     }
 }
 
 /// Escapes a name as a token of a JSON Pointer (RFC 6901 §3).
 pub(super) fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
-}
-
-fn percent_decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        if first == b'%' {
-            let digits = std::str::from_utf8(tail.get(..2)?).ok()?;
-            bytes.push(u8::from_str_radix(digits, 16).ok()?);
-            rest = &tail[2..];
-        } else {
-            bytes.push(first);
-            rest = tail;
-        }
-    }
-    String::from_utf8(bytes).ok()
 }

@@ -3,7 +3,6 @@
 use std::{
     convert::Infallible,
     error::Error,
-    fmt,
     pin::Pin,
     sync::{
         Arc,
@@ -14,10 +13,11 @@ use std::{
 };
 
 use axum::extract::FromRequestParts;
+use headwater_wire::causes;
 use http::{StatusCode, request::Parts};
 use tokio::time::{Instant, Sleep};
 
-use crate::{Problem, negotiate::Asked, request::cause};
+use crate::{Problem, negotiate::Asked};
 
 /// The minimum rate of request bodies.
 #[derive(Debug, Clone)]
@@ -42,7 +42,8 @@ impl Default for Pace {
 
 /// The error of a request's body that is too slow. Bodies read behind [`serve`](crate::serve)
 /// return it. See [`Serve::min_body_rate`](crate::Serve::min_body_rate).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("{}", fault(*rate, *total))]
 pub struct SlowBody {
     rate: u32,
     /// The limit, if the whole body took too long.
@@ -53,7 +54,7 @@ impl SlowBody {
     /// Returns the `SlowBody` among a body's error and its sources, if there is one.
     #[must_use]
     pub fn of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
-        cause(error)
+        causes::find(error)
     }
 
     /// Returns the response to such a request, a 408.
@@ -62,20 +63,12 @@ impl SlowBody {
     }
 }
 
-impl fmt::Display for SlowBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.total {
-            Some(total) => write!(f, "the body was not complete after {total:?}"),
-            None => write!(
-                f,
-                "the body arrived too slowly: the minimum is {} bytes per second",
-                self.rate
-            ),
-        }
+fn fault(rate: u32, total: Option<Duration>) -> String {
+    match total {
+        Some(total) => format!("the body was not complete after {total:?}"),
+        None => format!("the body arrived too slowly: the minimum is {rate} bytes per second"),
     }
 }
-
-impl Error for SlowBody {}
 
 /// The clock of a request's body, for a handler that reads an endless one.
 ///

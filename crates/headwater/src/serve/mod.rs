@@ -161,131 +161,82 @@ impl Default for Settings {
 }
 
 impl Serve {
-    /// Sets the maximum number of concurrent connections, at least 1. Further connections wait in
-    /// the system's queue.
-    ///
-    /// Default: 100,000, within the limit of open files. At startup, the server raises the
-    /// process's soft limit to the hard limit and reserves a quarter of it, at least 24 and at most
-    /// 1,024 files, for everything else that the app opens later.
-    pub fn max_connections(mut self, connections: usize) -> Self {
-        self.settings.max_connections = connections.max(1);
-        self
-    }
-
-    /// Sets the maximum number of requests in flight on one HTTP/2 connection, at least 1. Default:
-    /// 256. HTTP/1.1 has one at a time.
-    pub fn max_requests_per_connection(mut self, requests: u32) -> Self {
-        self.settings.max_requests_per_connection = requests.max(1);
-        self
-    }
-
-    /// Sets the maximum size of a request's line and headers together, in bytes, at most 64 KiB. A
-    /// larger head is refused with 431. Default: 32 KiB.
-    ///
-    /// The handler limits the size of a body: axum's extractors stop at 2 MB
-    /// ([`DefaultBodyLimit`](axum::extract::DefaultBodyLimit)).
-    pub fn max_head_bytes(mut self, bytes: u32) -> Self {
-        self.settings.max_head_bytes = bytes.min(connection::BUFFER);
-        self
-    }
-
-    /// Sets the time limit for a request's head, from its first byte. For the first head of a
-    /// connection, the time starts at the connection. Default: 30 s. Zero: no limit.
-    pub fn header_read_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.header_read_timeout = timeout;
-        self
-    }
-
-    /// Sets how long a connection may stay open without a request. Default: 75 s. Zero: no limit. A
-    /// connection with a response in progress is never idle, even if the stream is silent.
-    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.idle_timeout = timeout;
-        self
-    }
-
-    /// Sets the minimum rate of a request's body, in bytes per second. Default: 1,024. Zero: no
-    /// limit.
-    ///
-    /// The rate counts only while the handler waits for the body, averaged over the
-    /// [`body_grace`](Self::body_grace): a burst makes up for a silence of that length. A slower
-    /// body fails with [`SlowBody`], and if the handler then refuses the request, the response
-    /// becomes a 408. A handler that reads an endless body stops the clock with [`BodyClock`].
-    pub fn min_body_rate(mut self, bytes_per_second: u32) -> Self {
-        self.settings.pace.rate = bytes_per_second;
-        self
-    }
-
-    /// Sets how long a body may be silent if it is otherwise fast enough. Default: 10 s. See
-    /// [`min_body_rate`](Self::min_body_rate).
-    pub fn body_grace(mut self, grace: Duration) -> Self {
-        self.settings.pace.grace = grace;
-        self
-    }
-
-    /// Sets the total time that a handler may wait for a request's body. Default: one hour. Zero:
-    /// no limit. A longer body fails like one that is [too slow](Self::min_body_rate).
-    pub fn body_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.pace.total = timeout;
-        self
-    }
-
-    /// Sets how long pending response data may wait for a client that doesn't read. Default: 60 s.
-    /// Zero: no limit.
-    ///
-    /// After that, the connection is reset. Over HTTP/2, only the stream is reset if the client
-    /// still reads other streams.
-    pub fn write_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.write_timeout = timeout;
-        self
-    }
-
-    /// Sets the time limit of a shutdown. Default: 10 s.
-    pub fn shutdown_deadline(mut self, deadline: Duration) -> Self {
-        self.settings.shutdown_deadline = deadline;
-        self
-    }
-
-    /// Sets the permissions of a Unix socket that is given by its path. Default: `0o600`, only the
-    /// owner. A proxy that runs as another user needs `0o660` and a common group, or `0o666`.
-    pub fn socket_mode(mut self, mode: u32) -> Self {
-        self.settings.socket_mode = mode & 0o777;
-        self
-    }
-
-    /// Sets the hosts that the server serves, by the `Host` of a request. Requests for others are
-    /// refused with 421. Default: the names of the loopback interface if the server listens on a
-    /// loopback address, otherwise any host. See [`Hosts`].
-    pub fn hosts(mut self, hosts: Hosts) -> Self {
-        self.hosts = hosts;
-        self
-    }
-
-    /// Sets the proxies whose `Forwarded` and `X-Forwarded-For`, `-Proto` and `-Host` headers count.
-    /// Default: none, so these headers are ignored.
-    ///
-    /// For their requests, [`ConnectInfo`](crate::ConnectInfo) and the access log have the client's
-    /// address: the last one in the header that isn't a trusted proxy. Its port is 0 if the proxy
-    /// doesn't report it. [`RequestOrigin`](crate::RequestOrigin) has the scheme and the host that
-    /// the client used. An element that is malformed or hides the address ends the search, and at
-    /// most 16 are looked at.
-    ///
-    /// If a request has headers of both kinds, those with `X-` count. So a proxy that sets
-    /// `Forwarded` alone must remove the others. [`hosts`](Self::hosts) are checked by `Host`, not
-    /// by what a proxy reports.
-    ///
-    /// ```no_run
-    /// # async fn example(app: axum::Router) -> Result<(), Box<dyn std::error::Error>> {
-    /// use headwater::TrustedProxies;
-    ///
-    /// headwater::serve(app, "0.0.0.0:8000")
-    ///     .trusted_proxies(TrustedProxies::parse(["10.0.0.0/8", "unix"])?)
-    ///     .await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
-        self.settings.proxies = proxies;
-        self
+    headwater_wire::setters! {
+        /// Sets the maximum number of concurrent connections, at least 1. Further connections wait in
+        /// the system's queue.
+        ///
+        /// Default: 100,000, within the limit of open files. At startup, the server raises the
+        /// process's soft limit to the hard limit and reserves a quarter of it, at least 24 and at most
+        /// 1,024 files, for everything else that the app opens later.
+        max_connections(connections: usize) => settings.max_connections = connections.max(1);
+        /// Sets the maximum number of requests in flight on one HTTP/2 connection, at least 1. Default:
+        /// 256. HTTP/1.1 has one at a time.
+        max_requests_per_connection(requests: u32) => settings.max_requests_per_connection = requests.max(1);
+        /// Sets the maximum size of a request's line and headers together, in bytes, at most 64 KiB. A
+        /// larger head is refused with 431. Default: 32 KiB.
+        ///
+        /// The handler limits the size of a body: axum's extractors stop at 2 MB
+        /// ([`DefaultBodyLimit`](axum::extract::DefaultBodyLimit)).
+        max_head_bytes(bytes: u32) => settings.max_head_bytes = bytes.min(connection::BUFFER);
+        /// Sets the time limit for a request's head, from its first byte. For the first head of a
+        /// connection, the time starts at the connection. Default: 30 s. Zero: no limit.
+        header_read_timeout(timeout: Duration) => settings.header_read_timeout = timeout;
+        /// Sets how long a connection may stay open without a request. Default: 75 s. Zero: no limit. A
+        /// connection with a response in progress is never idle, even if the stream is silent.
+        idle_timeout(timeout: Duration) => settings.idle_timeout = timeout;
+        /// Sets the minimum rate of a request's body, in bytes per second. Default: 1,024. Zero: no
+        /// limit.
+        ///
+        /// The rate counts only while the handler waits for the body, averaged over the
+        /// [`body_grace`](Self::body_grace): a burst makes up for a silence of that length. A slower
+        /// body fails with [`SlowBody`], and if the handler then refuses the request, the response
+        /// becomes a 408. A handler that reads an endless body stops the clock with [`BodyClock`].
+        min_body_rate(bytes_per_second: u32) => settings.pace.rate = bytes_per_second;
+        /// Sets how long a body may be silent if it is otherwise fast enough. Default: 10 s. See
+        /// [`min_body_rate`](Self::min_body_rate).
+        body_grace(grace: Duration) => settings.pace.grace = grace;
+        /// Sets the total time that a handler may wait for a request's body. Default: one hour. Zero:
+        /// no limit. A longer body fails like one that is [too slow](Self::min_body_rate).
+        body_timeout(timeout: Duration) => settings.pace.total = timeout;
+        /// Sets how long pending response data may wait for a client that doesn't read. Default: 60 s.
+        /// Zero: no limit.
+        ///
+        /// After that, the connection is reset. Over HTTP/2, only the stream is reset if the client
+        /// still reads other streams.
+        write_timeout(timeout: Duration) => settings.write_timeout = timeout;
+        /// Sets the time limit of a shutdown. Default: 10 s.
+        shutdown_deadline(deadline: Duration) => settings.shutdown_deadline = deadline;
+        /// Sets the permissions of a Unix socket that is given by its path. Default: `0o600`, only the
+        /// owner. A proxy that runs as another user needs `0o660` and a common group, or `0o666`.
+        socket_mode(mode: u32) => settings.socket_mode = mode & 0o777;
+        /// Sets the hosts that the server serves, by the `Host` of a request. Requests for others are
+        /// refused with 421. Default: the names of the loopback interface if the server listens on a
+        /// loopback address, otherwise any host. See [`Hosts`].
+        hosts(hosts: Hosts) => hosts = hosts;
+        /// Sets the proxies whose `Forwarded` and `X-Forwarded-For`, `-Proto` and `-Host` headers count.
+        /// Default: none, so these headers are ignored.
+        ///
+        /// For their requests, [`ConnectInfo`](crate::ConnectInfo) and the access log have the client's
+        /// address: the last one in the header that isn't a trusted proxy. Its port is 0 if the proxy
+        /// doesn't report it. [`RequestOrigin`](crate::RequestOrigin) has the scheme and the host that
+        /// the client used. An element that is malformed or hides the address ends the search, and at
+        /// most 16 are looked at.
+        ///
+        /// If a request has headers of both kinds, those with `X-` count. So a proxy that sets
+        /// `Forwarded` alone must remove the others. [`hosts`](Self::hosts) are checked by `Host`, not
+        /// by what a proxy reports.
+        ///
+        /// ```no_run
+        /// # async fn example(app: axum::Router) -> Result<(), Box<dyn std::error::Error>> {
+        /// use headwater::TrustedProxies;
+        ///
+        /// headwater::serve(app, "0.0.0.0:8000")
+        ///     .trusted_proxies(TrustedProxies::parse(["10.0.0.0/8", "unix"])?)
+        ///     .await?;
+        /// # Ok(())
+        /// # }
+        /// ```
+        trusted_proxies(proxies: TrustedProxies) => settings.proxies = proxies;
     }
 
     /// Serves https with this certificate, by TLS 1.2 and 1.3. The connection's protocol, HTTP/2 or

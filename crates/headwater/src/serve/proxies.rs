@@ -1,10 +1,6 @@
 //! Trusted proxies, and what they report of their clients.
 
-use std::{
-    error::Error,
-    fmt,
-    net::{IpAddr, SocketAddr},
-};
+use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, header, uri::Scheme};
 use ipnet::IpNet;
@@ -43,21 +39,12 @@ pub struct TrustedProxies {
 }
 
 /// The error of a text that names no proxies.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is not a network of proxies; one is like `10.0.0.0/8`, `192.0.2.1`, `2001:db8::/32`, or `unix` for the \
+     peers of a Unix socket"
+)]
 pub struct NoNetwork(String);
-
-impl fmt::Display for NoNetwork {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:?} is not a network of proxies; one is like `10.0.0.0/8`, `192.0.2.1`, `2001:db8::/32`, or \
-             `unix` for the peers of a Unix socket",
-            self.0
-        )
-    }
-}
-
-impl Error for NoNetwork {}
 
 impl TrustedProxies {
     /// Trusts these proxies: addresses, networks in CIDR notation, or `unix` for every peer of a

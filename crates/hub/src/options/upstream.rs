@@ -1,6 +1,5 @@
 //! The options of what calls upstreams: gathers and relays.
 
-use std::fmt;
 #[cfg(feature = "relay")]
 use std::time::Duration;
 
@@ -41,11 +40,7 @@ impl Secret {
     }
 }
 
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
-}
+headwater_wire::opaque!(Secret);
 
 #[cfg(feature = "relay")]
 impl Default for RelayOptions {

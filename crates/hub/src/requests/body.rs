@@ -1,10 +1,11 @@
 //! Request bodies: bounded each, and by a budget for all of them together.
 
-use std::{error, fmt, sync::Arc};
+use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use headwater::{SlowBody, StatusCode, Undecodable};
+use headwater_wire::causes;
 use http::{HeaderMap, HeaderValue, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
@@ -178,6 +179,8 @@ pub(crate) async fn whole(
 }
 
 /// The error of a body that a layer ended before its client did, with the response to its request.
+#[derive(thiserror::Error)]
+#[error("the body was ended before it was complete")]
 pub(crate) struct Ended(Box<dyn Fn() -> Failure + Send + Sync>);
 
 impl Ended {
@@ -187,9 +190,7 @@ impl Ended {
 
     /// Returns this error if it is why a body failed.
     fn of(error: &axum::Error) -> Option<&Self> {
-        let first: &(dyn error::Error + 'static) = error;
-        let mut chain = std::iter::successors(Some(first), |error| error.source());
-        chain.find_map(|error| error.downcast_ref())
+        causes::find(error)
     }
 
     fn failure(&self) -> Failure {
@@ -197,19 +198,7 @@ impl Ended {
     }
 }
 
-impl fmt::Display for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the body was ended before it was complete")
-    }
-}
-
-impl fmt::Debug for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Ended")
-    }
-}
-
-impl error::Error for Ended {}
+headwater_wire::opaque!(Ended);
 
 /// Returns the next chunk of a body, or `None` at its end.
 ///

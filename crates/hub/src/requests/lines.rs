@@ -17,7 +17,7 @@ pub(crate) fn next_line(
             Ok(line) => {
                 let mut line = line?;
                 line.truncate(line.len() - usize::from(line.ends_with(b"\n")));
-                return Some((lines.lines(), Ok(line)));
+                return Some((lines.items(), Ok(line)));
             }
             Err(error) => return Some((error.item(), Err(Failure::too_large("a line", limit)))),
         }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use headwater_journal::{Journal, WriteError};
+use headwater_wire::causes;
 
 use super::draft::{Draft, Sealed, Written};
 use super::engine::Engine;
@@ -316,10 +317,7 @@ impl Writer {
         let Failure { error, unknown } = failure;
         tracing::error!(error = &*error as &dyn std::error::Error, "a commit failed");
         let full = is_space(&*error);
-        let text = match error.source() {
-            Some(source) => format!("{error}: {source}"),
-            None => error.to_string(),
-        };
+        let text = causes::text(&*error);
         sealed.fail(|| {
             if full {
                 let cause = std::io::Error::new(std::io::ErrorKind::StorageFull, text.clone());

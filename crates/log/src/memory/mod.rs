@@ -175,6 +175,18 @@ impl MemoryLog {
         })
     }
 
+    /// Does `work` for one stream, which is ended first if it has expired.
+    fn with_stream<'a, T: Send + 'a>(
+        &'a self,
+        name: &'a StreamName,
+        work: impl FnOnce(&mut Machine<Arc<[Bytes]>>) -> Result<T, Error> + Send + 'a,
+    ) -> Answer<'a, T> {
+        self.with(move |streams| {
+            streams.expire(name);
+            work(streams)
+        })
+    }
+
     fn start_reclaiming(&self) {
         let (alive, ended) = mpsc::channel();
         // An earlier thread has ended or is about to.
@@ -208,8 +220,7 @@ impl Log for MemoryLog {
         from: ReadFrom,
         budget: usize,
     ) -> Answer<'a, Chunk> {
-        self.with(move |streams| {
-            streams.expire(name);
+        self.with_stream(name, move |streams| {
             let plan = streams.read(name, from, budget)?;
             let blocks = plan.pieces.iter().flat_map(|piece| {
                 let first = piece.first.number();
@@ -231,24 +242,15 @@ impl Log for MemoryLog {
         from: ReadFrom,
         budget: u64,
     ) -> Answer<'a, Extent> {
-        self.with(move |streams| {
-            streams.expire(name);
-            streams.measure(name, from, budget)
-        })
+        self.with_stream(name, move |streams| streams.measure(name, from, budget))
     }
 
     fn follow<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Follower> {
-        self.with(move |streams| {
-            streams.expire(name);
-            streams.follow(name)
-        })
+        self.with_stream(name, move |streams| streams.follow(name))
     }
 
     fn info<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Info> {
-        self.with(move |streams| {
-            streams.expire(name);
-            streams.info(name)
-        })
+        self.with_stream(name, move |streams| streams.info(name))
     }
 
     fn producer<'a>(
@@ -256,10 +258,7 @@ impl Log for MemoryLog {
         name: &'a StreamName,
         producer: &'a str,
     ) -> Answer<'a, Option<Known>> {
-        self.with(move |streams| {
-            streams.expire(name);
-            streams.producer(name, producer)
-        })
+        self.with_stream(name, move |streams| streams.producer(name, producer))
     }
 
     fn touch<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()> {

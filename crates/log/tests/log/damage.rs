@@ -7,6 +7,7 @@ use headwater_log::{
     Append, Clock, Create, DiskLog, Error, Limits, Log, Outcome, Position, ReadFrom, Settings,
 };
 
+use crate::settings::{random, setting};
 use crate::support::{name, open, options, plain, quick_folder, run};
 
 /// Returns everything that can be read from a log as text, or the first error.
@@ -156,16 +157,8 @@ fn judge(folder: &Path, right: &[String]) -> Found {
 
 #[test]
 fn damage_anywhere_in_a_log_is_reported_or_harmless() {
-    let rounds = std::env::var("HEADWATER_LOG_DAMAGES")
-        .ok()
-        .and_then(|rounds| rounds.parse().ok());
-    let rounds: usize = rounds.unwrap_or(200);
-    let seed = std::env::var("HEADWATER_LOG_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let seed: u64 = seed.unwrap_or_else(|| fastrand::u64(..));
-    println!("HEADWATER_LOG_SEED={seed}");
-    let mut random = fastrand::Rng::with_seed(seed);
+    let rounds: usize = setting("HEADWATER_LOG_DAMAGES").unwrap_or(200);
+    let mut random = random();
     let original = quick_folder();
     let right = fill(original.path());
     let original = Snapshot::of(original.path());

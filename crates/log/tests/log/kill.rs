@@ -13,6 +13,7 @@ use headwater_log::{
     Settings, StreamName,
 };
 
+use crate::settings::{random, setting};
 use crate::support::{name, run};
 
 /// Set for the process that is killed: the folder of its log.
@@ -266,10 +267,7 @@ fn life(folder: &Path, number: u64, kill_after: Duration, known: &mut Acknowledg
 fn acknowledged_messages_exist() {
     if let Ok(folder) = std::env::var(FOLDER) {
         // This process is the one that is killed.
-        let life = std::env::var("HEADWATER_LOG_LIFE")
-            .unwrap()
-            .parse()
-            .unwrap();
+        let life = setting("HEADWATER_LOG_LIFE").unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .build()
@@ -291,16 +289,8 @@ fn acknowledged_messages_exist() {
 
 #[test]
 fn a_killed_log_has_every_acknowledged_message_once_and_in_order() {
-    let rounds = std::env::var("HEADWATER_LOG_KILLS")
-        .ok()
-        .and_then(|kills| kills.parse().ok());
-    let rounds: u64 = rounds.unwrap_or(20);
-    let seed = std::env::var("HEADWATER_LOG_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let seed: u64 = seed.unwrap_or_else(|| fastrand::u64(..));
-    println!("HEADWATER_LOG_SEED={seed}");
-    let mut random = fastrand::Rng::with_seed(seed);
+    let rounds: u64 = setting("HEADWATER_LOG_KILLS").unwrap_or(20);
+    let mut random = random();
     let mut folder = tempfile::tempdir().unwrap();
     let mut known = Acknowledged::default();
     for round in 0..rounds {

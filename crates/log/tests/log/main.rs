@@ -21,6 +21,7 @@ mod opening;
 mod ops;
 mod permissions;
 mod producers;
+mod settings;
 mod sorting;
 mod space;
 mod support;

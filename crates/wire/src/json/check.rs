@@ -1,4 +1,4 @@
-use std::{error::Error, fmt, ops::Range};
+use std::ops::Range;
 
 use super::{
     brackets::{Bracket, Brackets},
@@ -9,18 +9,24 @@ use super::{
 use crate::{str_bytes::is_ascii, work_counter};
 
 /// The reason for which some bytes aren't one JSON text, with its offset.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("byte {offset}: {fault}")]
 pub struct CheckError {
     offset: usize,
     fault: Fault,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 enum Fault {
+    #[error("{0}")]
     Expected(&'static str),
+    #[error("{0}, found the end")]
     End(&'static str),
+    #[error("nested deeper than the limit of {0}")]
     TooDeep(usize),
+    #[error("more elements than the limit of {0}")]
     TooMany(usize),
+    #[error("not valid UTF-8")]
     Utf8,
 }
 
@@ -31,28 +37,15 @@ impl CheckError {
         self.offset
     }
 
-    /// Returns `true` if the bytes end before the JSON text does. More bytes could complete it.
-    #[must_use]
-    pub fn is_end(&self) -> bool {
-        matches!(self.fault, Fault::End(_))
-    }
-
-    /// Returns `true` if arrays and objects nest deeper than allowed.
-    #[must_use]
-    pub fn is_too_deep(&self) -> bool {
-        matches!(self.fault, Fault::TooDeep(_))
-    }
-
-    /// Returns `true` if the array has more elements than allowed.
-    #[must_use]
-    pub fn is_too_many(&self) -> bool {
-        matches!(self.fault, Fault::TooMany(_))
-    }
-
-    /// Returns `true` if the bytes aren't UTF-8.
-    #[must_use]
-    pub fn is_utf8(&self) -> bool {
-        matches!(self.fault, Fault::Utf8)
+    crate::predicates! { error => error.fault;
+        /// Returns `true` if the bytes end before the JSON text does. More bytes could complete it.
+        is_end: Fault::End(_),
+        /// Returns `true` if arrays and objects nest deeper than allowed.
+        is_too_deep: Fault::TooDeep(_),
+        /// Returns `true` if the array has more elements than allowed.
+        is_too_many: Fault::TooMany(_),
+        /// Returns `true` if the bytes aren't UTF-8.
+        is_utf8: Fault::Utf8,
     }
 
     /// Returns the syntax that the grammar requires at [`offset`](Self::offset), if the fault is
@@ -65,22 +58,6 @@ impl CheckError {
         }
     }
 }
-
-impl fmt::Display for CheckError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { offset, fault } = self;
-        write!(f, "byte {offset}: ")?;
-        match fault {
-            Fault::Expected(what) => f.write_str(what),
-            Fault::End(what) => write!(f, "{what}, found the end"),
-            Fault::TooDeep(limit) => write!(f, "nested deeper than the limit of {limit}"),
-            Fault::TooMany(limit) => write!(f, "more elements than the limit of {limit}"),
-            Fault::Utf8 => f.write_str("not valid UTF-8"),
-        }
-    }
-}
-
-impl Error for CheckError {}
 
 /// Checks that `bytes` is exactly one JSON text by RFC 8259 in UTF-8, with white space around it
 /// allowed and a nesting depth of at most `max_depth` (`[[1]]` has depth 2).

@@ -1,5 +1,3 @@
-use std::{error::Error, fmt};
-
 use bytes::{Bytes, BytesMut};
 
 use super::{CheckError, SkipBom, check, is_space, trim};
@@ -44,30 +42,19 @@ enum State {
 }
 
 /// The reason for which a [`Document`] has no value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentError {
     /// The value is larger than its limit.
+    #[error("the value is larger than the limit of {limit} bytes")]
     TooLarge {
         /// The limit in bytes.
         limit: usize,
     },
     /// The text is not JSON, or is nested too deep. The error's offset is relative to
     /// [`Document::offset`].
+    #[error("{0}")]
     Invalid(CheckError),
 }
-
-impl fmt::Display for DocumentError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLarge { limit } => {
-                write!(f, "the value is larger than the limit of {limit} bytes")
-            }
-            Self::Invalid(error) => write!(f, "{error}"),
-        }
-    }
-}
-
-impl Error for DocumentError {}
 
 impl Document {
     /// Creates a document of which nothing has arrived.

@@ -125,7 +125,7 @@ fn split(limit: usize, chunks: &mut dyn Iterator<Item = &[u8]>) -> Vec<Vec<u8>> 
                 Ok(None) => return found.len(),
                 Err(error) => {
                     assert!(error.is_too_large());
-                    assert_eq!(error.item(), splitter.lines() + 1);
+                    assert_eq!(error.item(), splitter.items() + 1);
                     found.push(b"error".to_vec());
                     return found.len();
                 }
@@ -134,7 +134,7 @@ fn split(limit: usize, chunks: &mut dyn Iterator<Item = &[u8]>) -> Vec<Vec<u8>> 
     };
     for chunk in chunks {
         splitter.push(Bytes::copy_from_slice(chunk));
-        if next(&mut splitter) as u64 > splitter.lines() {
+        if next(&mut splitter) as u64 > splitter.items() {
             return found;
         }
     }

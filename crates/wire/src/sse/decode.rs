@@ -7,6 +7,7 @@ use super::field::{Field, parse};
 use crate::{
     DecodeError, Event, Format, Limits, Str,
     error::Kind,
+    input::input_methods,
     lines::{Ends, Lines},
 };
 
@@ -32,8 +33,6 @@ pub struct Decoder {
     /// The id that the last event's own id has replaced. `None` if it had none.
     replaced_id: Option<Kept>,
     retry: Option<Duration>,
-    items: u64,
-    failed: Option<DecodeError>,
 }
 
 /// The data buffer. No `data` field yet differs from an empty one.
@@ -72,12 +71,14 @@ impl Kept {
 }
 
 impl Decoder {
+    input_methods!(lines);
+
     /// Creates a decoder at the start of a stream.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        let max_line = limits.max_item_bytes.saturating_add(MAX_PREFIX + 1);
+        let max_line = limits.max_item_bytes.saturating_add(MAX_PREFIX);
         Self {
-            lines: Lines::new(Ends::Any, true, max_line),
+            lines: Lines::new(Format::Sse, Ends::Any, true, max_line),
             max_item_bytes: limits.max_item_bytes,
             data: Data::None,
             event: None,
@@ -85,25 +86,7 @@ impl Decoder {
             last_event_id: Kept::default(),
             replaced_id: None,
             retry: None,
-            items: 0,
-            failed: None,
         }
-    }
-
-    /// Adds the next bytes of the stream, cut anywhere.
-    pub fn push(&mut self, chunk: Bytes) {
-        self.lines.push(chunk);
-    }
-
-    /// Marks the end of the stream. Chunks that are pushed later are ignored.
-    pub fn finish(&mut self) {
-        self.lines.finish();
-    }
-
-    /// Returns the number of events that were returned.
-    #[must_use]
-    pub fn items(&self) -> u64 {
-        self.items
     }
 
     /// Returns the reconnection time, if the stream has set one.
@@ -139,9 +122,7 @@ impl Decoder {
     )]
     #[inline]
     pub fn next(&mut self) -> Result<Option<Event>, DecodeError> {
-        if let Some(error) = &self.failed {
-            return Err(error.clone());
-        }
+        self.lines.check()?;
         while self.lines.advance() {
             let line = self.lines.line();
             if line.is_empty() {
@@ -214,7 +195,7 @@ impl Decoder {
     #[inline]
     fn give(&mut self, data: Bytes) -> Event {
         self.commit_id();
-        self.items += 1;
+        self.lines.count();
         Event {
             data: Str::from_utf8_lossy(data),
             event: match self.event {
@@ -288,16 +269,9 @@ impl Decoder {
             Some(room) => value + room,
             None => 0,
         };
-        let error = DecodeError::new(
-            Kind::TooLarge { limit },
-            Format::Sse,
-            self.items + 1,
-            line_offset + fault as u64,
-        );
-        self.failed = Some(error.clone());
         self.data = Data::None;
-        self.lines.close();
-        Err(error)
+        let offset = line_offset + fault as u64;
+        Err(self.lines.fail(Kind::TooLarge { limit }, offset))
     }
 }
 

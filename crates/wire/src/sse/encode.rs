@@ -35,14 +35,14 @@ pub fn encode_json<T: Serialize + ?Sized>(
 /// error stay in `out`.
 pub fn encode_text(meta: &Meta<'_>, data: &str, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     encode_meta(meta, out)?;
-    encode_lines("data: ", data, out);
+    encode_lines(b"data: ", data.as_bytes(), out);
     out.push(b'\n');
     Ok(())
 }
 
 /// Appends a comment, which readers ignore: a heartbeat, or a note for people.
 pub fn encode_comment(comment: &str, out: &mut Vec<u8>) {
-    encode_lines(": ", comment, out);
+    encode_lines(b": ", comment.as_bytes(), out);
     out.push(b'\n');
 }
 
@@ -91,11 +91,16 @@ fn encode_field(field: &'static str, value: &str, out: &mut Vec<u8>) -> Result<(
     Ok(())
 }
 
-/// Writes `prefix` and each line of `text` (ended by LF, CR or CRLF).
-fn encode_lines(prefix: &str, text: &str, out: &mut Vec<u8>) {
-    let mut rest = text.as_bytes();
+/// Appends each line of `text` (ended by LF, CR or CRLF) after `prefix`, the name of a field with its
+/// colon. Readers remove one space after the colon, so if `prefix` has none, a value that starts with a
+/// space gets another one (§9.2.6).
+pub fn encode_lines(prefix: &[u8], text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
     loop {
-        out.extend_from_slice(prefix.as_bytes());
+        out.extend_from_slice(prefix);
+        if rest.starts_with(b" ") && prefix.ends_with(b":") {
+            out.push(b' ');
+        }
         let Some(at) = memchr2(b'\n', b'\r', rest) else {
             out.extend_from_slice(rest);
             out.push(b'\n');

@@ -10,7 +10,7 @@ mod split;
 mod tests;
 
 pub use decode::Decoder;
-pub use encode::{encode_comment, encode_json, encode_retry, encode_text};
+pub use encode::{encode_comment, encode_json, encode_lines, encode_retry, encode_text};
 use field::Field;
 pub use split::{Block, Splitter};
 

@@ -56,8 +56,6 @@ pub struct Splitter {
     place: Place,
     /// `true` if the last examined byte is a CR. An LF that comes next belongs to it.
     after_cr: bool,
-    blocks: u64,
-    failed: Option<DecodeError>,
 }
 
 /// The position in the block.
@@ -90,7 +88,7 @@ impl Splitter {
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
-            input: Input::default(),
+            input: Input::new(Format::Sse),
             decoder: Decoder::new(limits),
             max_item_bytes: limits.max_item_bytes,
             carry: Vec::new(),
@@ -98,8 +96,6 @@ impl Splitter {
             starts_with_lf: false,
             place: Place::Blank,
             after_cr: false,
-            blocks: 0,
-            failed: None,
         }
     }
 
@@ -133,9 +129,7 @@ impl Splitter {
     /// If the block is too large. Later calls return the same error.
     #[allow(clippy::should_implement_trait, reason = "`None` may not be the end")]
     pub fn next(&mut self) -> Result<Option<Block>, DecodeError> {
-        if let Some(error) = &self.failed {
-            return Err(error.clone());
-        }
+        self.input.check()?;
         loop {
             if self.input.is_empty() && !self.input.refill() {
                 return Ok(if self.input.is_finished() {
@@ -212,16 +206,9 @@ impl Splitter {
         if self.carry.len() + len - uncounted <= limit {
             return Ok(());
         }
-        let error = DecodeError::new(
-            Kind::TooLarge { limit },
-            Format::Sse,
-            self.blocks + 1,
-            self.block_offset + (uncounted + limit) as u64,
-        );
-        self.failed = Some(error.clone());
         self.carry = Vec::new();
-        self.input.close();
-        Err(error)
+        let offset = self.block_offset + (uncounted + limit) as u64;
+        Err(self.input.fail(Kind::TooLarge { limit }, offset))
     }
 
     fn block(&mut self, bytes: Bytes) -> Result<Block, DecodeError> {
@@ -231,9 +218,9 @@ impl Splitter {
             // Makes the decoder copy the values that it keeps, and release the chunk.
             self.decoder.next()?;
         }
-        self.blocks += 1;
+        self.input.count();
         // It is a mark only at the start of the stream. Elsewhere it is part of a field's name.
-        let bom = match bytes.starts_with(BOM) && self.blocks == 1 {
+        let bom = match bytes.starts_with(BOM) && self.input.items() == 1 {
             true => BOM.len(),
             false => 0,
         };
@@ -249,7 +236,7 @@ impl Splitter {
         if self.carry.is_empty() {
             return None;
         }
-        self.blocks += 1;
+        self.input.count();
         Some(Block {
             bytes: mem::take(&mut self.carry).into(),
             event: None,

@@ -98,6 +98,10 @@ impl Stored {
     pub(super) fn answer(&self, now: Instant) -> Answer {
         let mut headers = self.headers.clone();
         headers.insert(header::AGE, HeaderValue::from(self.age(now).as_secs()));
+        self.answer_with(headers)
+    }
+
+    fn answer_with(&self, headers: HeaderMap) -> Answer {
         Answer {
             status: self.status,
             headers,
@@ -128,12 +132,7 @@ impl Stored {
                 headers.append(name, value.clone());
             }
         }
-        Answer {
-            status: self.status,
-            headers,
-            body: self.body.clone(),
-            cached: true,
-        }
+        self.answer_with(headers)
     }
 
     fn has_validator(&self) -> bool {

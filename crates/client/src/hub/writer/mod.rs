@@ -71,62 +71,41 @@ impl WriterOptions {
         }
     }
 
-    /// Writes as the producer with this id, 1 to 256 bytes of visible ASCII, and fences earlier
-    /// writers with the same id: once the first message is acknowledged, no append of an earlier
-    /// run of this program can be stored any more. The caller has to know where to continue.
-    ///
-    /// Default: a new id.
-    pub fn producer(mut self, id: impl Into<String>) -> Self {
-        self.producer = Producer::Named(id.into());
-        self
-    }
-
-    /// Writes as the producer with this id, for a caller that passes the same messages in the same
-    /// order at every start, from the first. A program that reads a file can therefore simply be
-    /// started again: messages that a producer with this id has already published aren't sent
-    /// again.
-    ///
-    /// [`open`](Self::open) requests from the hub the number of messages that the producer has
-    /// published, and their digest. The writer compares as many of the caller's messages. Once all
-    /// of them were passed and match, they count as [acknowledged](Writer::acknowledged) and
-    /// [skipped](Writer::skipped). Before that, a [`flush`](Writer::flush) is an error
-    /// ([`Error::is_not_repeated`]), and so are other or fewer messages. Nothing is stored then.
-    ///
-    /// Later messages are sent under a new epoch, on the condition that the producer has published
-    /// nothing else meanwhile. This fences an earlier run that is still writing
-    /// ([`Error::is_fenced`]). Of two runs that start at the same time, one is fenced.
-    ///
-    /// This option needs a Headwater hub: other servers don't report what a producer has published.
-    pub fn repeating(mut self, id: impl Into<String>) -> Self {
-        self.producer = Producer::Repeating(id.into());
-        self
-    }
-
-    /// If `true`, creates the stream, for JSON, if it doesn't exist. Default: `false`.
-    pub fn create(mut self, create: bool) -> Self {
-        self.create = create;
-        self
-    }
-
-    /// Sets the approximate maximum size of a request's body. A larger message is sent alone.
-    /// Default: 1 MiB. In a stream that isn't JSON, each message is sent alone.
-    pub fn max_batch_bytes(mut self, bytes: usize) -> Self {
-        self.max_batch_bytes = bytes.max(1);
-        self
-    }
-
-    /// Sets the maximum number of requests in flight, at least 1. Default: 4. Messages stay in
-    /// order in any case. The maximum is 32, the number of appends that a hub remembers.
-    pub fn max_in_flight(mut self, requests: usize) -> Self {
-        self.max_in_flight = requests.clamp(1, MAX_IN_FLIGHT);
-        self
-    }
-
-    /// Sets how long a message waits for others to share its request while it could be sent.
-    /// Default: zero; messages are then batched only while all requests are in flight.
-    pub fn linger(mut self, time: Duration) -> Self {
-        self.linger = time;
-        self
+    headwater_wire::setters! {
+        /// Writes as the producer with this id, 1 to 256 bytes of visible ASCII, and fences earlier
+        /// writers with the same id: once the first message is acknowledged, no append of an earlier
+        /// run of this program can be stored any more. The caller has to know where to continue.
+        ///
+        /// Default: a new id.
+        producer(id: impl Into<String>) => producer = Producer::Named(id.into());
+        /// Writes as the producer with this id, for a caller that passes the same messages in the same
+        /// order at every start, from the first. A program that reads a file can therefore simply be
+        /// started again: messages that a producer with this id has already published aren't sent
+        /// again.
+        ///
+        /// [`open`](Self::open) requests from the hub the number of messages that the producer has
+        /// published, and their digest. The writer compares as many of the caller's messages. Once all
+        /// of them were passed and match, they count as [acknowledged](Writer::acknowledged) and
+        /// [skipped](Writer::skipped). Before that, a [`flush`](Writer::flush) is an error
+        /// ([`Error::is_not_repeated`]), and so are other or fewer messages. Nothing is stored then.
+        ///
+        /// Later messages are sent under a new epoch, on the condition that the producer has published
+        /// nothing else meanwhile. This fences an earlier run that is still writing
+        /// ([`Error::is_fenced`]). Of two runs that start at the same time, one is fenced.
+        ///
+        /// This option needs a Headwater hub: other servers don't report what a producer has published.
+        repeating(id: impl Into<String>) => producer = Producer::Repeating(id.into());
+        /// If `true`, creates the stream, for JSON, if it doesn't exist. Default: `false`.
+        create(create: bool) => create = create;
+        /// Sets the approximate maximum size of a request's body. A larger message is sent alone.
+        /// Default: 1 MiB. In a stream that isn't JSON, each message is sent alone.
+        max_batch_bytes(bytes: usize) => max_batch_bytes = bytes.max(1);
+        /// Sets the maximum number of requests in flight, at least 1. Default: 4. Messages stay in
+        /// order in any case. The maximum is 32, the number of appends that a hub remembers.
+        max_in_flight(requests: usize) => max_in_flight = requests.clamp(1, MAX_IN_FLIGHT);
+        /// Sets how long a message waits for others to share its request while it could be sent.
+        /// Default: zero; messages are then batched only while all requests are in flight.
+        linger(time: Duration) => linger = time;
     }
 
     /// Looks up the stream, or creates it, and opens the writer.

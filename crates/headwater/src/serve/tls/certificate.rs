@@ -30,18 +30,38 @@ pub struct TlsError {
     reason: Reason,
 }
 
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 enum Reason {
-    Read(io::Error),
+    #[error("can't be read: {0}")]
+    Read(#[source] io::Error),
+    #[error("is larger than {MAX_PEM} bytes, so it is not a PEM file")]
     TooLarge,
-    Pem(pem::Error),
+    #[error("is not valid PEM: {0}")]
+    Pem(#[source] pem::Error),
+    #[error("has no certificate; it has to contain `-----BEGIN CERTIFICATE-----`")]
     NoCertificate,
-    BadCertificate(rustls::Error),
+    #[error("the certificate can't be used: {0}")]
+    BadCertificate(#[source] rustls::Error),
+    #[error(
+        "has no private key; it has to contain `-----BEGIN PRIVATE KEY-----`, `EC PRIVATE KEY` or `RSA PRIVATE KEY`"
+    )]
     NoKey,
+    #[error(
+        "the private key is encrypted; decrypt it with `openssl pkey -in KEY -out DECRYPTED`, and protect the file by \
+         its permissions"
+    )]
     EncryptedKey,
-    BadKey(rustls::Error),
-    /// The key doesn't match. If `true`, it matches a later certificate.
-    Mismatch(bool),
+    #[error(
+        "the private key can't be used: {0}; ECDSA with P-256 or P-384, RSA of 2048 bits or more, and Ed25519 can"
+    )]
+    BadKey(#[source] rustls::Error),
+    #[error("the private key doesn't match the certificate")]
+    Mismatch,
+    #[error(
+        "the private key doesn't match the first certificate but a later one; the server's own certificate has to \
+         come first, then the intermediate ones"
+    )]
+    MatchesLater,
 }
 
 impl fmt::Display for TlsError {
@@ -49,44 +69,13 @@ impl fmt::Display for TlsError {
         if let Some(file) = &self.file {
             write!(f, "{}: ", file.display())?;
         }
-        match &self.reason {
-            Reason::Read(error) => write!(f, "can't be read: {error}"),
-            Reason::TooLarge => write!(f, "is larger than {MAX_PEM} bytes, so it is not a PEM file"),
-            Reason::Pem(error) => write!(f, "is not valid PEM: {error}"),
-            Reason::NoCertificate => {
-                f.write_str("has no certificate; it has to contain `-----BEGIN CERTIFICATE-----`")
-            }
-            Reason::BadCertificate(error) => write!(f, "the certificate can't be used: {error}"),
-            Reason::NoKey => f.write_str(
-                "has no private key; it has to contain `-----BEGIN PRIVATE KEY-----`, `EC PRIVATE KEY` or \
-                 `RSA PRIVATE KEY`",
-            ),
-            Reason::EncryptedKey => f.write_str(
-                "the private key is encrypted; decrypt it with `openssl pkey -in KEY -out DECRYPTED`, and \
-                 protect the file by its permissions",
-            ),
-            Reason::BadKey(error) => write!(
-                f,
-                "the private key can't be used: {error}; ECDSA with P-256 or P-384, RSA of 2048 bits or more, \
-                 and Ed25519 can"
-            ),
-            Reason::Mismatch(false) => f.write_str("the private key doesn't match the certificate"),
-            Reason::Mismatch(true) => f.write_str(
-                "the private key doesn't match the first certificate but a later one; the server's own \
-                 certificate has to come first, then the intermediate ones",
-            ),
-        }
+        self.reason.fmt(f)
     }
 }
 
 impl Error for TlsError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.reason {
-            Reason::Read(error) => Some(error),
-            Reason::Pem(error) => Some(error),
-            Reason::BadCertificate(error) | Reason::BadKey(error) => Some(error),
-            _ => None,
-        }
+        self.reason.source()
     }
 }
 
@@ -118,7 +107,7 @@ impl TlsError {
     /// Names the file with the fault.
     pub(super) fn of_files(mut self, certificate: &Path, key: &Path) -> Self {
         self.file.get_or_insert_with(|| match self.reason {
-            Reason::NoKey | Reason::EncryptedKey | Reason::BadKey(_) | Reason::Mismatch(false) => {
+            Reason::NoKey | Reason::EncryptedKey | Reason::BadKey(_) | Reason::Mismatch => {
                 key.to_owned()
             }
             _ => certificate.to_owned(),
@@ -163,7 +152,11 @@ impl Pair {
                     let other = CertifiedKey::new(vec![other.clone()], Arc::clone(&certified.key));
                     matches(&other).unwrap_or(false)
                 });
-                return Err(Reason::Mismatch(is_later).into());
+                let reason = match is_later {
+                    true => Reason::MatchesLater,
+                    false => Reason::Mismatch,
+                };
+                return Err(reason.into());
             }
             Err(error) => return Err(Reason::BadCertificate(error).into()),
         }

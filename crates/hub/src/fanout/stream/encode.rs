@@ -6,7 +6,7 @@ use headwater::{Format, Problem};
 use headwater_log::{Lineage, Mark, Message, Offset};
 use headwater_wire::{
     Event, Str, json, json_seq,
-    sse::{END_EVENT, END_ID, POSITION_EVENT, RESET_EVENT},
+    sse::{END_EVENT, END_ID, POSITION_EVENT, RESET_EVENT, encode_lines},
 };
 use memchr::memchr2;
 
@@ -192,7 +192,7 @@ fn event(shape: Shape, lineage: &Lineage, message: &Message, out: &mut Vec<u8>) 
 
 fn one(next: Mark, data: &[u8], out: &mut Vec<u8>) {
     id(next, out);
-    fields(b"data: ", data, out);
+    encode_lines(b"data: ", data, out);
     out.push(b'\n');
 }
 
@@ -204,9 +204,9 @@ fn several(next: Mark, events: &[Event], out: &mut Vec<u8>) {
             id(next, out);
         }
         if &*event.event != Event::DEFAULT_TYPE {
-            fields(b"event: ", event.event.as_bytes(), out);
+            encode_lines(b"event: ", event.event.as_bytes(), out);
         }
-        fields(b"data: ", event.data.as_bytes(), out);
+        encode_lines(b"data: ", event.data.as_bytes(), out);
         out.push(b'\n');
     }
 }
@@ -286,11 +286,13 @@ fn data(shape: Shape, messages: &[Message], next: Mark, out: &mut Vec<u8>) {
             }
         }
         match shape {
-            Shape::Json => fields(b"data:", &all, out),
+            Shape::Json => encode_lines(b"data:", &all, out),
             Shape::Text | Shape::Sse => {
-                fields(b"data:", String::from_utf8_lossy(&all).as_bytes(), out);
+                encode_lines(b"data:", String::from_utf8_lossy(&all).as_bytes(), out);
             }
-            Shape::Bytes | Shape::Ndjson => fields(b"data:", STANDARD.encode(&all).as_bytes(), out),
+            Shape::Bytes | Shape::Ndjson => {
+                encode_lines(b"data:", STANDARD.encode(&all).as_bytes(), out)
+            }
         }
     }
     id(next, out);
@@ -357,29 +359,4 @@ pub(crate) fn waiting(next: Mark, cursor: u64) -> Bytes {
 
 fn is_one_line(text: &[u8]) -> bool {
     memchr2(b'\n', b'\r', text).is_none()
-}
-
-/// Encodes each line of `text` as a field. Readers remove one space from the start of a value, so a
-/// value that starts with a space gets another one (WHATWG HTML §9.2.6).
-fn fields(prefix: &[u8], text: &[u8], out: &mut Vec<u8>) {
-    let mut rest = text;
-    loop {
-        out.extend_from_slice(prefix);
-        if rest.starts_with(b" ") && prefix.ends_with(b":") {
-            out.push(b' ');
-        }
-        let Some(at) = memchr2(b'\n', b'\r', rest) else {
-            out.extend_from_slice(rest);
-            out.push(b'\n');
-            return;
-        };
-        out.extend_from_slice(&rest[..at]);
-        out.push(b'\n');
-        let width = if rest[at..].starts_with(b"\r\n") {
-            2
-        } else {
-            1
-        };
-        rest = &rest[at + width..];
-    }
 }

@@ -3,7 +3,7 @@ use std::{error::Error as _, time::Duration};
 use bytes::Bytes;
 use headwater::{Problem, StatusCode};
 use headwater_client::{Error, egress::Refused, internals::content_encoding};
-use headwater_wire::DecodeError;
+use headwater_wire::{DecodeError, causes};
 use http::{HeaderMap, header};
 use serde_json::Value;
 
@@ -117,16 +117,13 @@ impl OpenError {
         if error.is_timeout() {
             return Self::Timeout(limits.head_timeout);
         }
-        let mut said = "the request can't be sent".to_owned();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            if let Some(refused) = error.downcast_ref::<Refused>() {
-                return Self::Refused(refused.clone());
-            }
-            said = error.to_string();
-            cause = error.source();
+        if let Some(refused) = causes::find::<Refused>(error) {
+            return Self::Refused(refused.clone());
         }
-        Self::Connect(said)
+        Self::Connect(causes::root(error).map_or_else(
+            || "the request can't be sent".to_owned(),
+            ToString::to_string,
+        ))
     }
 }
 

@@ -73,7 +73,7 @@ async fn the_url_only_allows_reading_and_aborting() {
         .send()
         .await;
     assert_eq!(get.text().await, "ok");
-    refused(server.client.get(plain).send().await, 401, "MISSING_SECRET").await;
+    server.refuses_get(plain, 401, "MISSING_SECRET").await;
     let get = server
         .client
         .get(plain)
@@ -97,12 +97,7 @@ async fn the_url_only_allows_reading_and_aborting() {
             .status(),
         204
     );
-    refused(
-        server.client.get(&path).send().await,
-        404,
-        "STREAM_NOT_FOUND",
-    )
-    .await;
+    server.refuses_get(&path, 404, "STREAM_NOT_FOUND").await;
 }
 
 #[tokio::test]
@@ -118,49 +113,25 @@ async fn a_signature_is_valid_for_one_relay_until_it_expires() {
     let longer = one.replace(&expires.to_string(), &(expires + 1).to_string());
     let cut = &one[..one.len() - 1];
     for bad in [stolen.as_str(), longer.as_str(), cut] {
-        refused(
-            server.client.get(bad).send().await,
-            401,
-            "SIGNATURE_INVALID",
-        )
-        .await;
-        refused(
-            server.patch(&with(bad, "action=abort")).await,
-            401,
-            "SIGNATURE_INVALID",
-        )
-        .await;
+        server.refuses_get(bad, 401, "SIGNATURE_INVALID").await;
+        server
+            .refuses_patch(&with(bad, "action=abort"), 401, "SIGNATURE_INVALID")
+            .await;
     }
     // A hub without a secret requires nothing for reading, but refuses an invalid signature.
     assert_eq!(server.text_of(bare(&one)).await, "ok");
     let half = with(bare(&one), "expires=1");
-    refused(
-        server.client.get(&half).send().await,
-        401,
-        "MISSING_SIGNATURE",
-    )
-    .await;
-    refused(
-        server.patch(&with(bare(&one), "action=abort")).await,
-        401,
-        "MISSING_SIGNATURE",
-    )
-    .await;
+    server.refuses_get(&half, 401, "MISSING_SIGNATURE").await;
+    server
+        .refuses_patch(&with(bare(&one), "action=abort"), 401, "MISSING_SIGNATURE")
+        .await;
 
     let hasty = Server::with(options().relay_ttl(Duration::ZERO));
     let path = hasty.relayed("", &upstream.url).await;
-    refused(
-        hasty.client.get(&path).send().await,
-        401,
-        "SIGNATURE_EXPIRED",
-    )
-    .await;
-    refused(
-        hasty.patch(&with(&path, "action=abort")).await,
-        401,
-        "SIGNATURE_EXPIRED",
-    )
-    .await;
+    hasty.refuses_get(&path, 401, "SIGNATURE_EXPIRED").await;
+    hasty
+        .refuses_patch(&with(&path, "action=abort"), 401, "SIGNATURE_EXPIRED")
+        .await;
 }
 
 #[tokio::test]
@@ -187,12 +158,7 @@ async fn the_default_lifetime_of_a_url_is_a_day() {
         .await;
     assert_eq!(header(&response, "stream-ttl"), "60");
     server.clock.advance(Duration::from_secs(61));
-    refused(
-        server.client.get(&path).send().await,
-        404,
-        "STREAM_NOT_FOUND",
-    )
-    .await;
+    server.refuses_get(&path, 404, "STREAM_NOT_FOUND").await;
 }
 
 #[tokio::test]
@@ -200,12 +166,9 @@ async fn an_unknown_action_is_refused() {
     let (server, upstream) = (server(), Upstream::saying("text/plain", "ok").await);
     let path = server.relayed("", &upstream.url).await;
     for action in ["", "action=", "action=pause"] {
-        refused(
-            server.patch(&with(&path, action)).await,
-            400,
-            "INVALID_ACTION",
-        )
-        .await;
+        server
+            .refuses_patch(&with(&path, action), 400, "INVALID_ACTION")
+            .await;
     }
 }
 

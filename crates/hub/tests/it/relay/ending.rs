@@ -39,12 +39,7 @@ async fn deleting_closes_the_upstream_and_removes_the_stream() {
     let delete = || server.client.request(Method::DELETE, bare(&path));
     assert_eq!(delete().send().await.status(), 204);
     assert!(dropped(&sender).await < Duration::from_millis(100));
-    refused(
-        server.client.get(&path).send().await,
-        404,
-        "STREAM_NOT_FOUND",
-    )
-    .await;
+    server.refuses_get(&path, 404, "STREAM_NOT_FOUND").await;
     assert_eq!(delete().send().await.status(), 204);
 }
 
@@ -60,14 +55,7 @@ async fn a_failure_is_reported_with_its_reason_and_earlier_items_stay() {
     let problem = server.ended(&path).await.expect("it says why");
     assert_eq!(problem["status"], 502, "{problem}");
     assert_eq!(server.text_of(&path).await, "data: 1\n\n");
-    let mut events = server
-        .client
-        .get(&path)
-        .header("accept", SSE)
-        .send()
-        .await
-        .stream::<Value>()
-        .await;
+    let mut events = server.events_of(&path).await;
     assert_eq!(events.next_event().await.unwrap().data, "1");
     let error = events.next_event().await.unwrap();
     assert_eq!(error.event, "headwater:error");
@@ -94,14 +82,7 @@ async fn a_relay_continues_when_its_client_leaves() {
     let server = server();
     let path = server.relayed("", &upstream.url).await;
     sender.send(Ok("data: 1\n\n")).unwrap();
-    let mut events = server
-        .client
-        .get(&path)
-        .header("accept", SSE)
-        .send()
-        .await
-        .stream::<Value>()
-        .await;
+    let mut events = server.events_of(&path).await;
     assert_eq!(events.next_event().await.unwrap().data, "1");
     events.leave().await;
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -115,14 +96,7 @@ async fn a_relay_without_watchers_continues_for_keep_for() {
     let server = server();
     let path = server.relayed("?keep_for=1", &upstream.url).await;
     sender.send(Ok("data: 1\n\n")).unwrap();
-    let mut events = server
-        .client
-        .get(&path)
-        .header("accept", SSE)
-        .send()
-        .await
-        .stream::<Value>()
-        .await;
+    let mut events = server.events_of(&path).await;
     assert_eq!(events.next_event().await.unwrap().data, "1");
     // With a watcher, it continues.
     tokio::time::sleep(Duration::from_millis(1200)).await;

@@ -12,7 +12,7 @@ mod upstream;
 
 use std::time::{Duration, Instant};
 
-use headwater::test::{TestRequest, TestResponse};
+use headwater::test::{TestRequest, TestResponse, TestStream};
 use headwater_client::Egress;
 use headwater_hub::Options;
 use http::Method;
@@ -57,6 +57,20 @@ impl Server {
         let response = self.client.get(path).send().await;
         assert_eq!(response.status(), 200, "{path}");
         response.text().await
+    }
+
+    /// Reads a relay as an `EventSource` does.
+    async fn events_of(&self, path: &str) -> TestStream<Value> {
+        let request = self.client.get(path).header("accept", SSE);
+        request.send().await.stream().await
+    }
+
+    async fn refuses_get(&self, path: &str, status: u16, code: &'static str) {
+        refused(self.client.get(path).send().await, status, code).await;
+    }
+
+    async fn refuses_patch(&self, path: &str, status: u16, code: &'static str) {
+        refused(self.patch(path).await, status, code).await;
     }
 
     async fn patch(&self, path: &str) -> TestResponse {

@@ -105,23 +105,15 @@ async fn nothing_after_the_end_of_an_llms_response_is_stored() {
 async fn invalid_reads_and_unknown_relays_are_refused() {
     let (server, upstream) = (server(), Upstream::saying("text/plain", "ok").await);
     let path = server.relayed("", &upstream.url).await;
-    refused(
-        server.client.get(&with(&path, "offset=x")).send().await,
-        400,
-        "BAD_REQUEST",
-    )
-    .await;
+    server
+        .refuses_get(&with(&path, "offset=x"), 400, "BAD_REQUEST")
+        .await;
     for missing in [
         "/relay/x",
         "/relay/AAAAAAAAAAAAAAAAAAAAAA",
         "/relay/AAAAAAAAAAAAAAAAAAAAAA.YQ",
     ] {
-        refused(
-            server.client.get(missing).send().await,
-            404,
-            "STREAM_NOT_FOUND",
-        )
-        .await;
+        server.refuses_get(missing, 404, "STREAM_NOT_FOUND").await;
         let head = server.client.request(Method::HEAD, missing).send().await;
         assert_eq!(head.status(), 404);
         // Deleting a relay that doesn't exist is not an error.
@@ -158,20 +150,10 @@ async fn a_public_stream_is_read_by_its_path_and_by_its_relay() {
     // Deleting the stream stops its call.
     server.delete("answers/4%202").await;
     assert!(dropped(&sender).await < Duration::from_millis(100));
-    refused(
-        server.client.get(&path).send().await,
-        404,
-        "STREAM_NOT_FOUND",
-    )
-    .await;
+    server.refuses_get(&path, 404, "STREAM_NOT_FOUND").await;
     // A new stream in its place is not the relay's.
     server.put("answers/4%202", "text/plain", "x").await;
-    refused(
-        server.client.get(&path).send().await,
-        404,
-        "STREAM_NOT_FOUND",
-    )
-    .await;
+    server.refuses_get(&path, 404, "STREAM_NOT_FOUND").await;
     let taken = server
         .relay("?stream=answers/4%202", "GET", &upstream.url)
         .send()

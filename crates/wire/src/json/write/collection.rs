@@ -11,25 +11,28 @@ use serde_json::Error;
 
 use super::{Writer, key::KeyWriter, raw, text};
 
-/// An array whose bracket is written with its first element.
-pub(super) struct Array<'a> {
+/// An array or an object. Its bracket `OPEN` is written with its first element.
+pub(super) struct Bracketed<'a, const OPEN: u8> {
     out: &'a mut Vec<u8>,
     /// The byte before the next element: the bracket or a comma.
     lead: u8,
     of_variant: bool,
 }
 
-impl<'a> Array<'a> {
+pub(super) type Array<'a> = Bracketed<'a, b'['>;
+pub(super) type Object<'a> = Bracketed<'a, b'{'>;
+
+impl<'a, const OPEN: u8> Bracketed<'a, OPEN> {
     #[inline]
     pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
         Self {
             out,
-            lead: b'[',
+            lead: OPEN,
             of_variant: false,
         }
     }
 
-    /// Creates an array inside `{"variant":`, which it closes.
+    /// Creates an array or an object inside `{"variant":`, which it closes.
     #[inline]
     pub(super) fn of_variant(out: &'a mut Vec<u8>) -> Self {
         Self {
@@ -38,22 +41,25 @@ impl<'a> Array<'a> {
         }
     }
 
+    #[inline]
+    fn close(self) {
+        if self.lead == OPEN {
+            self.out.push(OPEN);
+        }
+        // In ASCII, one character is between `[` and `]`, and one between `{` and `}`.
+        self.out.push(OPEN + 2);
+        if self.of_variant {
+            self.out.push(b'}');
+        }
+    }
+}
+
+impl Array<'_> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
         self.out.push(self.lead);
         self.lead = b',';
         value.serialize(Writer(self.out))
-    }
-
-    #[inline]
-    fn close(self) {
-        if self.lead == b'[' {
-            self.out.push(b'[');
-        }
-        self.out.push(b']');
-        if self.of_variant {
-            self.out.push(b'}');
-        }
     }
 }
 
@@ -84,49 +90,12 @@ array! {
     SerializeTupleVariant serialize_field
 }
 
-/// An object whose brace is written with its first member.
-pub(super) struct Object<'a> {
-    out: &'a mut Vec<u8>,
-    /// The byte before the next member: the brace or a comma.
-    lead: u8,
-    of_variant: bool,
-}
-
-impl<'a> Object<'a> {
-    #[inline]
-    pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
-        Self {
-            out,
-            lead: b'{',
-            of_variant: false,
-        }
-    }
-
-    /// Creates an object inside `{"variant":`, which it closes.
-    #[inline]
-    pub(super) fn of_variant(out: &'a mut Vec<u8>) -> Self {
-        Self {
-            of_variant: true,
-            ..Self::new(out)
-        }
-    }
-
+impl Object<'_> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Error> {
         text::member(self.lead, key, self.out);
         self.lead = b',';
         value.serialize(Writer(self.out))
-    }
-
-    #[inline]
-    fn close(self) {
-        if self.lead == b'{' {
-            self.out.push(b'{');
-        }
-        self.out.push(b'}');
-        if self.of_variant {
-            self.out.push(b'}');
-        }
     }
 }
 

@@ -10,14 +10,21 @@ use super::{Writer, unsupported::refuse_all_but_scalars};
 /// A serialiser of keys. It refuses values that can't be keys.
 pub(super) struct KeyWriter<'a>(pub(super) &'a mut Vec<u8>);
 
+impl KeyWriter<'_> {
+    #[inline]
+    fn quoted<T: Serialize>(self, value: T) -> Result<(), Error> {
+        self.0.push(b'"');
+        value.serialize(Writer(self.0))?;
+        self.0.push(b'"');
+        Ok(())
+    }
+}
+
 macro_rules! between_quotes {
     ($($method:ident $type:ty),* $(,)?) => {$(
         #[inline]
         fn $method(self, value: $type) -> Result<(), Error> {
-            self.0.push(b'"');
-            Writer(self.0).$method(value)?;
-            self.0.push(b'"');
-            Ok(())
+            self.quoted(value)
         }
     )*};
 }
@@ -28,36 +35,22 @@ impl Serializer for KeyWriter<'_> {
 
     between_quotes! {
         serialize_bool bool,
-        serialize_i8 i8,
-        serialize_i16 i16,
-        serialize_i32 i32,
-        serialize_i64 i64,
-        serialize_i128 i128,
-        serialize_u8 u8,
-        serialize_u16 u16,
-        serialize_u32 u32,
-        serialize_u64 u64,
-        serialize_u128 u128,
+        serialize_i8 i8, serialize_i16 i16, serialize_i32 i32, serialize_i64 i64, serialize_i128 i128,
+        serialize_u8 u8, serialize_u16 u16, serialize_u32 u32, serialize_u64 u64, serialize_u128 u128,
     }
 
     fn serialize_f32(self, value: f32) -> Result<(), Error> {
-        if !value.is_finite() {
-            return Err(refusal_of(value));
+        match value.is_finite() {
+            true => self.quoted(value),
+            false => Err(refusal_of(value)),
         }
-        self.0.push(b'"');
-        Writer(self.0).serialize_f32(value)?;
-        self.0.push(b'"');
-        Ok(())
     }
 
     fn serialize_f64(self, value: f64) -> Result<(), Error> {
-        if !value.is_finite() {
-            return Err(refusal_of(value));
+        match value.is_finite() {
+            true => self.quoted(value),
+            false => Err(refusal_of(value)),
         }
-        self.0.push(b'"');
-        Writer(self.0).serialize_f64(value)?;
-        self.0.push(b'"');
-        Ok(())
     }
 
     #[inline]

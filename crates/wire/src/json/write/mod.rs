@@ -53,6 +53,16 @@ impl<'a> Writer<'a> {
     }
 }
 
+macro_rules! integers {
+    ($($method:ident $type:ty),* $(,)?) => {$(
+        #[inline]
+        fn $method(self, value: $type) -> Result<(), Error> {
+            number::integer(value, self.0);
+            Ok(())
+        }
+    )*};
+}
+
 impl<'a> Serializer for Writer<'a> {
     type Ok = ();
     type Error = Error;
@@ -74,64 +84,9 @@ impl<'a> Serializer for Writer<'a> {
         Ok(())
     }
 
-    #[inline]
-    fn serialize_i8(self, value: i8) -> Result<(), Error> {
-        number::integer(value, self.0);
-        Ok(())
-    }
-
-    #[inline]
-    fn serialize_i16(self, value: i16) -> Result<(), Error> {
-        number::integer(value, self.0);
-        Ok(())
-    }
-
-    #[inline]
-    fn serialize_i32(self, value: i32) -> Result<(), Error> {
-        number::integer(value, self.0);
-        Ok(())
-    }
-
-    #[inline]
-    fn serialize_i64(self, value: i64) -> Result<(), Error> {
-        number::integer(value, self.0);
-        Ok(())
-    }
-
-    #[inline]
-    fn serialize_i128(self, value: i128) -> Result<(), Error> {
-        number::integer(value, self.0);
-        Ok(())
-    }
-
-    #[inline]
-    fn serialize_u8(self, value: u8) -> Result<(), Error> {
-        number::integer(value, self.0);
-        Ok(())
-    }
-
-    #[inline]
-    fn serialize_u16(self, value: u16) -> Result<(), Error> {
-        number::integer(value, self.0);
-        Ok(())
-    }
-
-    #[inline]
-    fn serialize_u32(self, value: u32) -> Result<(), Error> {
-        number::integer(value, self.0);
-        Ok(())
-    }
-
-    #[inline]
-    fn serialize_u64(self, value: u64) -> Result<(), Error> {
-        number::integer(value, self.0);
-        Ok(())
-    }
-
-    #[inline]
-    fn serialize_u128(self, value: u128) -> Result<(), Error> {
-        number::integer(value, self.0);
-        Ok(())
+    integers! {
+        serialize_i8 i8, serialize_i16 i16, serialize_i32 i32, serialize_i64 i64, serialize_i128 i128,
+        serialize_u8 u8, serialize_u16 u16, serialize_u32 u32, serialize_u64 u64, serialize_u128 u128,
     }
 
     #[inline]

@@ -47,7 +47,7 @@ impl Lines {
             Err(error) if is_last && error.is_end() => Err(Fault::Truncated),
             Err(error) => Err(Fault::Invalid(format!(
                 "line {}, {error}",
-                self.splitter.lines()
+                self.splitter.items()
             ))),
         }
     }
