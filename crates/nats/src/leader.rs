@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use async_nats::connection::State;
 use async_nats::jetstream::stream::Info;
 use async_nats::{ConnectOptions, ReconnectToServer, Server};
 use parking_lot::Mutex;
@@ -92,7 +93,9 @@ pub(crate) async fn watch(engine: Arc<Engine>) {
     loop {
         sleep(IDLE_CHECK).await;
         let contact = engine.contact.heard.lock().elapsed();
-        if contact < MOVE || moved.elapsed() < MOVE {
+        // A client that isn't connected tries all servers by itself.
+        let is_connected = matches!(engine.cluster.client.connection_state(), State::Connected);
+        if !is_connected || contact < MOVE || moved.elapsed() < MOVE {
             continue;
         }
         tracing::warn!("the log's leader doesn't answer, and the hub connects to another server");

@@ -3,7 +3,8 @@
 //!
 //! The tests need the program `nats-server`: at `HEADWATER_NATS_SERVER`, in `.venv/bin` of the
 //! workspace, or in `PATH`. Without it they do nothing, and print that. `HEADWATER_LOG_CASES` sets the number
-//! of operations against the model, and `HEADWATER_NATS_ROUNDS` the rounds of each fault.
+//! of operations against the model, `HEADWATER_NATS_ROUNDS` the rounds of each fault, and
+//! `HEADWATER_NATS_SECONDS` the length of those that last.
 
 // A panic is the report of a failed test, and the numbers of tests are small.
 #![allow(

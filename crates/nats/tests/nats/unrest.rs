@@ -60,7 +60,7 @@ fn a_leader_that_moves_each_second_loses_nothing() {
     let (round, clients) = load(&servers, &options, [0, 1]);
     let start = Instant::now();
     let mut leaders = Vec::new();
-    while start.elapsed() < seconds(10) {
+    while start.elapsed() < seconds(6) {
         leaders.push(outside(servers.leader(&options.prefix)));
         outside(servers.step_down(&options.prefix));
         pause(1000);
