@@ -23,5 +23,6 @@ mod permissions;
 mod producers;
 mod sorting;
 mod space;
+mod state;
 mod support;
 mod trimmed;
