@@ -165,7 +165,12 @@ impl<S: Stored> Machine<S> {
         let cut = option(from, |from| {
             usize::try_from(from.number()?).map_err(|_| Malformed)
         })?;
-        require(own <= stream.state.tail && (cut.is_none() || own > 0))?;
+        require(own <= stream.state.tail)?;
+        if let Some(cut) = cut {
+            let last = own.checked_sub(1).ok_or(Malformed)?;
+            let is_there = self.floor(source) <= last;
+            require(!is_there || cut < self.piece(source, last, own).size(0))?;
+        }
         Ok(Fork {
             source,
             point: ForkPoint {
