@@ -35,4 +35,6 @@ mod linear;
 mod model;
 mod opening;
 mod servers;
+mod snapshot_faults;
+mod snapshots;
 mod support;
