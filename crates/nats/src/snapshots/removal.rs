@@ -46,8 +46,8 @@ pub(super) async fn remove(
     let count = dead.len();
     for batch in dead.chunks(REMOVED_BETWEEN_PAUSES) {
         let removals = batch
-            .to_vec()
-            .into_iter()
+            .iter()
+            .copied()
             .map(|at| delete(&cluster.context, &cluster.name, at));
         let removed = stream::iter(removals).buffer_unordered(REMOVED_AT_ONCE);
         removed.try_collect::<()>().await?;
@@ -98,7 +98,7 @@ mod tests {
             let mut limit = 0;
             for (more, lives) in rounds {
                 limit += more;
-                live.retain(|at| lives[*at as usize - 1]);
+                live.retain(|at| lives[usize::try_from(*at).unwrap() - 1]);
                 let needed: Vec<u64> = live.range(..=limit).copied().collect();
                 let first = needed.first().map_or(limit + 1, |first| *first);
                 stored.retain(|at| *at >= first);

@@ -37,7 +37,7 @@ fn written() -> impl Strategy<Value = Written> {
         })
 }
 
-fn op((kind, stream, sizes): &(u8, u8, Vec<u32>), at: usize) -> Op {
+fn op((kind, stream, sizes): &(u8, u8, Vec<u32>), at: u64) -> Op {
     let name = |stream: u8| StreamName::new(&format!("s{stream}")).unwrap();
     let feed = if kind % 2 == 0 { "\n" } else { "" };
     let message = |size: &u32| Bytes::from(format!("{at}{feed}{}", "x".repeat(*size as usize)));
@@ -95,11 +95,11 @@ impl Log {
         let mut encoder = Encoder::new(self.replica.head(Timestamp(self.now), true));
         if *number > 1 {
             let ops = written.ops.iter();
-            ops.for_each(|put| encoder.put(&op(put, written.seconds as usize)));
+            ops.for_each(|put| encoder.put(&op(put, written.seconds)));
         }
         let data = encoder.finish();
         let size = data.len().div_ceil(written.parts);
-        let of = data.len().div_ceil(size) as u16;
+        let of = u16::try_from(data.len().div_ceil(size)).unwrap();
         let sent = if written.is_whole { of } else { of - 1 };
         let parts = (0..sent).map(|index| Part {
             session: written.session,
