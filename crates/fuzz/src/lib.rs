@@ -15,6 +15,7 @@ mod round_trip;
 mod schema;
 mod sse_reference;
 mod sse_split;
+mod state;
 mod text;
 mod token;
 
@@ -28,6 +29,7 @@ pub use round_trip::round_trip;
 pub use schema::schema;
 pub use sse_reference::sse_reference;
 pub use sse_split::sse_split;
+pub use state::state;
 pub use text::text;
 pub use token::token;
 
@@ -49,6 +51,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("sse", sse),
     ("sse_reference", sse_reference),
     ("sse_split", sse_split),
+    ("state", state),
     ("text", text),
     ("token", token),
 ];

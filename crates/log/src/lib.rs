@@ -69,6 +69,7 @@ mod append_rules;
 mod block;
 mod clock;
 mod disk;
+mod encoding;
 mod error;
 mod follow;
 mod grouping;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use headwater_log::{Clock, Error, Limits, Timestamp};
@@ -16,6 +16,7 @@ use crate::leader::Contact;
 use crate::limits::{READ_DEADLINE, RETRY_PAUSE};
 use crate::replica::{Replica, Replies, Reply};
 use crate::setup::Cluster;
+use crate::snapshots::Keeper;
 use crate::writer::Queued;
 
 /// The end of a batch of this hub.
@@ -51,6 +52,10 @@ pub(crate) struct Engine {
     pub(crate) closed: AtomicBool,
     /// Set while the cluster refuses records for want of space.
     pub(crate) full: AtomicBool,
+    /// Held while a snapshot is stored or records are removed.
+    pub(crate) keeper: tokio::sync::Mutex<Keeper>,
+    /// Number of records that the cluster has delivered.
+    pub(crate) delivered: AtomicU64,
 }
 
 impl Engine {

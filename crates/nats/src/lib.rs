@@ -19,8 +19,8 @@
 //! # Where the tests are
 //!
 //! Units are next to the code. `tests/nats` starts servers, and compares one hub and two hubs on a
-//! cluster with the model, and ends servers and hubs while producers and readers check every
-//! message. They need the program `nats-server` (`HEADWATER_NATS_SERVER`, `.venv/bin`, or `PATH`).
+//! cluster with the model, also with snapshots and restarts, and ends servers and hubs while
+//! producers and readers check every message. They need the program `nats-server` (`HEADWATER_NATS_SERVER`, `.venv/bin`, or `PATH`).
 
 mod cache;
 mod connect;
@@ -35,12 +35,13 @@ mod options;
 mod replica;
 mod servers;
 mod setup;
+mod snapshots;
 mod tail;
 mod writer;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use headwater_log::{Error, Position};
@@ -50,16 +51,19 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 pub use open_error::OpenError;
+#[doc(hidden)]
+pub use options::Snapshots;
 pub use options::{Credentials, Durability, NatsOptions, Tls};
 
 use cache::Records;
 use engine::Engine;
 use format::batch::Op;
 use leader::Contact;
-use limits::{ACK_TIMEOUT, REPLAY_STALLED, SWEEP_STEP, WRITE_DEADLINE};
+use limits::{ACK_TIMEOUT, REPLAY_STALLED, SNAPSHOT_SYNC, SWEEP_STEP, WRITE_DEADLINE};
 use open_error::Why;
-use replica::{Replica, Reply};
+use replica::Reply;
 use setup::Cluster;
+use snapshots::Keeper;
 
 #[doc = include_str!("format.md")]
 pub mod cluster_format {}
@@ -82,21 +86,33 @@ impl NatsLog {
     /// # Errors
     ///
     /// If the cluster can't be reached, is too old, or offers less than
-    /// [`NatsOptions::durability`].
+    /// [`NatsOptions::durability`]; or if records were removed, and no snapshot has taken their place.
     pub async fn open(options: NatsOptions) -> Result<Self, OpenError> {
         let cluster = Cluster::connect(&options).await?;
         let (head, seen) = watch::channel(Position::START);
+        let (replica, snapshot) = snapshots::load(&cluster, &head).await?;
+        let pause = match options.durability {
+            Durability::Replicated => SNAPSHOT_SYNC,
+            Durability::Synced | Durability::Memory => Duration::ZERO,
+        };
+        let pause = options.snapshots.pause.unwrap_or(pause);
+        let keeper = Keeper::new(
+            cluster.snapshots.clone(),
+            options.snapshots.clone(),
+            pause,
+            snapshot,
+        );
         let (queue, queued) = mpsc::unbounded_channel();
         let (syncs, waiting) = mpsc::unbounded_channel();
         let room = options.limits.queued_bytes.clamp(1, u32::MAX as usize);
         let engine = Arc::new(Engine {
             records: Records::new(cluster.stream.clone(), options.cache_bytes),
-            replica: Mutex::new(Replica::new(cluster.identity, head)),
+            applied: watch::Sender::new(replica.applied),
+            replica: Mutex::new(replica),
             cluster,
             limits: options.limits,
             clock: options.clock,
             contact: Contact::new(),
-            applied: watch::Sender::new(0),
             known: watch::Sender::new(0),
             pending: Mutex::new(HashMap::new()),
             queue,
@@ -105,6 +121,8 @@ impl NatsLog {
             failed: Mutex::new(None),
             closed: AtomicBool::new(false),
             full: AtomicBool::new(false),
+            keeper: tokio::sync::Mutex::new(keeper),
+            delivered: AtomicU64::new(0),
         });
         let tasks = vec![
             tokio::spawn(tail::follow(Arc::clone(&engine))).abort_handle(),
@@ -120,6 +138,8 @@ impl NatsLog {
         log.replay().await.map_err(Why::Read)?;
         let sweeping = sweep(Arc::clone(&log.engine), options.reclaim_every);
         log.tasks.push(tokio::spawn(sweeping).abort_handle());
+        let keeping = snapshots::keep(Arc::clone(&log.engine));
+        log.tasks.push(tokio::spawn(keeping).abort_handle());
         Ok(log)
     }
 
@@ -141,7 +161,7 @@ impl NatsLog {
                 }
             }
         }
-        let records = *applied.borrow();
+        let records = engine.delivered.load(Ordering::Relaxed);
         let milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(records, milliseconds, "the log was read");
         let wanted = &engine.limits;
@@ -180,6 +200,25 @@ impl NatsLog {
             self.engine.perform(Op::Sweep(SWEEP_STEP), 1).await?;
         }
         Ok(())
+    }
+
+    /// Stores a snapshot now, and removes the records that it replaces. Returns `false` if another hub has
+    /// stored one meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// The cluster doesn't answer, or another hub stores one.
+    #[doc(hidden)]
+    pub async fn snapshot(&self) -> Result<bool, Error> {
+        let stored = snapshots::store_now(&self.engine).await;
+        stored.map_err(Error::unavailable)
+    }
+
+    /// Returns the number of records that the cluster has delivered since the start.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn delivered(&self) -> u64 {
+        self.engine.delivered.load(Ordering::Relaxed)
     }
 
     /// Waits for operations in progress, and ends the tasks.

@@ -67,6 +67,26 @@ pub(crate) const FETCHED_AT_ONCE: usize = 16;
 /// Attempts to fetch a record.
 pub(crate) const FETCH_ATTEMPTS: usize = 5;
 
+/// Bytes of records after which a snapshot is stored.
+pub(crate) const SNAPSHOT_BYTES: u64 = 64 << 20;
+/// Number of records after which a snapshot is stored.
+pub(crate) const SNAPSHOT_RECORDS: u64 = 1 << 16;
+/// Maximum bytes of a snapshot. A larger state isn't stored, and the log keeps its records.
+pub(crate) const SNAPSHOT_LENGTH: u64 = 16 << 30;
+/// Number of complete snapshots that are kept.
+pub(crate) const SNAPSHOTS: usize = 2;
+/// Interval at which a hub looks whether a snapshot is due.
+pub(crate) const SNAPSHOT_CHECK: Duration = Duration::from_secs(5);
+/// The time for which a snapshot is there before records are removed for the next one, if the servers needn't sync what
+/// they acknowledge. By default they sync every two minutes.
+pub(crate) const SNAPSHOT_SYNC: Duration = Duration::from_secs(300);
+/// Number of single records that are removed at a time.
+pub(crate) const REMOVED_AT_ONCE: usize = 8;
+/// Number of single records that are removed between two pauses.
+pub(crate) const REMOVED_BETWEEN_PAUSES: usize = 64;
+/// The pause in the removal of single records, which leaves the cluster to appends.
+pub(crate) const REMOVAL_PAUSE: Duration = Duration::from_millis(10);
+
 /// The time after which a writer without a batch is forgotten.
 pub(crate) const SESSION_IDLE: Duration = Duration::from_secs(24 * 3600);
 /// Number of the newest records whose hashes are kept, to compare them with those of other hubs.

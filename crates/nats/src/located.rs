@@ -26,6 +26,27 @@ pub(crate) struct Slice {
 }
 
 impl Batch {
+    /// Returns the sequence numbers of the parts.
+    pub(crate) fn sequences(&self) -> &[u64] {
+        match self {
+            Self::One(sequence) => std::slice::from_ref(sequence),
+            Self::Many { sequences, .. } => sequences,
+        }
+    }
+
+    /// Returns the sequence number of the last part, which no other batch has.
+    pub(crate) fn last(&self) -> u64 {
+        self.sequences().last().copied().unwrap_or(0)
+    }
+
+    /// Returns the greatest number of bytes that the batch can have.
+    pub(crate) fn capacity(&self) -> usize {
+        match self {
+            Self::One(_) => usize::MAX,
+            Self::Many { sequences, size } => size.saturating_mul(sequences.len()),
+        }
+    }
+
     /// Returns the slices that together are a range of the batch.
     pub(crate) fn slices(&self, range: Range<usize>) -> Vec<Slice> {
         match self {

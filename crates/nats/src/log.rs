@@ -48,7 +48,7 @@ impl Engine {
     }
 
     async fn read(&self, name: &StreamName, from: ReadFrom, budget: usize) -> Result<Chunk, Error> {
-        let fresh = self.fresh(name).await;
+        let mut fresh = self.fresh(name).await;
         for _ in 0..PLANS {
             self.check()?;
             let planned = self.replica.lock().machine.read(name, from, budget);
@@ -70,6 +70,10 @@ impl Engine {
                     blocks_of(piece, &fetched, &mut blocks)?;
                 }
                 return Ok(plan.chunk(blocks));
+            }
+            // Another hub has removed what this one still plans to read.
+            if fresh.is_ok() {
+                fresh = self.fresh(name).await;
             }
         }
         fresh?;
@@ -113,7 +117,7 @@ impl Engine {
         budget: usize,
         matching: Option<Matching>,
     ) -> Result<OrderChunk, Error> {
-        let synced = self.sync().await;
+        let mut synced = self.sync().await;
         for _ in 0..PLANS {
             self.check()?;
             let planned = {
@@ -141,6 +145,9 @@ impl Engine {
                     })
                 });
                 return damage.map_or(Ok(chunk), Err);
+            }
+            if synced.is_ok() {
+                synced = self.sync().await;
             }
         }
         synced?;

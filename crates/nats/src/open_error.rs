@@ -97,6 +97,18 @@ pub(crate) enum Why {
     SyncUnknown,
     #[error("the system account can't be used to see whether the servers sync: {what}")]
     System { what: String },
+    #[error("the snapshots in the JetStream stream {stream} can't be read: {what}")]
+    Snapshots { stream: String, what: String },
+    #[error(
+        "the JetStream stream {stream} begins at record {first}, as the records before it were removed, and no \
+         snapshot in the JetStream stream {snapshots} can be used in their place. Restore both streams from one \
+         backup, or use another prefix"
+    )]
+    Removed {
+        stream: String,
+        first: u64,
+        snapshots: String,
+    },
     #[error("the log can't be read")]
     Read(#[source] headwater_log::Error),
 }

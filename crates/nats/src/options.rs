@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use headwater_log::{Clock, Limits};
 
+use crate::limits::{HASHES, PART_BYTES, SNAPSHOT_BYTES, SNAPSHOT_CHECK, SNAPSHOT_RECORDS};
 use crate::servers::shown;
 
 /// The copies of a message that exist when it is acknowledged.
@@ -61,6 +62,38 @@ pub struct Tls {
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
+/// The pace of snapshots, which tests change.
+#[doc(hidden)]
+#[derive(Clone, Debug)]
+pub struct Snapshots {
+    /// Bytes of records after which one is stored.
+    pub bytes: u64,
+    /// Number of records after which one is stored.
+    pub records: u64,
+    /// Interval at which a hub looks whether one is due.
+    pub every: Duration,
+    /// Maximum bytes of a part of one.
+    pub chunk_bytes: usize,
+    /// Number of records before a snapshot that are kept besides those that it refers to.
+    pub kept: u64,
+    /// The time for which a snapshot is there before records are removed for the next one. `None` if that follows from
+    /// the durability.
+    pub pause: Option<Duration>,
+}
+
+impl Default for Snapshots {
+    fn default() -> Self {
+        Self {
+            bytes: SNAPSHOT_BYTES,
+            records: SNAPSHOT_RECORDS,
+            every: SNAPSHOT_CHECK,
+            chunk_bytes: PART_BYTES,
+            kept: HASHES as u64,
+            pause: None,
+        }
+    }
+}
+
 /// Options of a log on a cluster.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -98,6 +131,9 @@ pub struct NatsOptions {
     pub reclaim_every: Duration,
     /// The source of time.
     pub clock: Clock,
+    /// For tests.
+    #[doc(hidden)]
+    pub snapshots: Snapshots,
 }
 
 /// The text hides the credentials in URLs.
@@ -117,6 +153,7 @@ impl std::fmt::Debug for NatsOptions {
             cache_bytes,
             reclaim_every,
             clock,
+            snapshots,
         } = self;
         f.debug_struct("NatsOptions")
             .field("servers", &shown(servers))
@@ -132,6 +169,7 @@ impl std::fmt::Debug for NatsOptions {
             .field("cache_bytes", cache_bytes)
             .field("reclaim_every", reclaim_every)
             .field("clock", clock)
+            .field("snapshots", snapshots)
             .finish()
     }
 }
@@ -153,6 +191,7 @@ impl NatsOptions {
             cache_bytes: 64 << 20,
             reclaim_every: Duration::from_millis(250),
             clock: Clock::system(),
+            snapshots: Snapshots::default(),
         }
     }
 }

@@ -13,9 +13,13 @@ use tokio::sync::watch;
 
 use crate::format::batch::{self, Head, Op, Placed};
 use crate::format::bytes::Malformed;
-use crate::format::part::Part;
+use crate::format::part::{HEAD, Part};
 use crate::limits::{CLOCK_SKEW, HASHES, SESSION_IDLE, SWEEP};
 use crate::located::{Batch, Located};
+
+mod frozen;
+
+pub(crate) use frozen::places;
 
 /// The response of an operation.
 #[derive(Debug)]
@@ -60,7 +64,7 @@ struct Session {
 }
 
 /// The parts of a batch that is not complete.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Partial {
     number: u64,
     sequences: Vec<u64>,
@@ -76,24 +80,30 @@ pub(crate) struct Replica {
     partial: HashMap<u64, Partial>,
     /// The sequence number of the last record.
     pub(crate) applied: u64,
+    /// Bytes of all records up to the last one.
+    pub(crate) written: u64,
     /// The hashes of the newest records.
     hashes: VecDeque<u64>,
+}
+
+fn rules(limits: &Limits, identity: Identity) -> Rules {
+    Rules {
+        max_bytes: u64::MAX,
+        limits: limits.clone(),
+        identity,
+    }
 }
 
 impl Replica {
     pub(crate) fn new(identity: Identity, head: watch::Sender<Position>) -> Self {
         let limits = Limits::default();
-        let rules = Rules {
-            max_bytes: u64::MAX,
-            limits: limits.clone(),
-            identity,
-        };
         Self {
-            machine: Machine::new(rules, head),
+            machine: Machine::new(rules(&limits, identity), head),
             limits,
             sessions: HashMap::new(),
             partial: HashMap::new(),
             applied: 0,
+            written: 0,
             hashes: VecDeque::new(),
         }
     }
@@ -106,7 +116,7 @@ impl Replica {
         part: Part,
         stored: Timestamp,
     ) -> Result<Applied, Malformed> {
-        self.skip(sequence, hash);
+        self.skip(sequence, hash, HEAD + part.data.len());
         let (session, number) = (part.session, part.number);
         if let Some(known) = self.sessions.get(&session)
             && number <= known.last
@@ -151,8 +161,9 @@ impl Replica {
     }
 
     /// Advances past a record without applying it.
-    pub(crate) fn skip(&mut self, sequence: u64, hash: u64) {
+    pub(crate) fn skip(&mut self, sequence: u64, hash: u64, bytes: usize) {
         self.applied = sequence;
+        self.written += bytes as u64;
         self.hashes.push_back(hash);
         if self.hashes.len() > HASHES {
             self.hashes.pop_front();

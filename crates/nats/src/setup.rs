@@ -1,13 +1,15 @@
 //! Connecting to a cluster, and the checks of it.
 
+use std::slice;
 use std::time::Duration;
 
 use async_nats::Client;
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{
-    Config, DiscardPolicy, Info, RetentionPolicy, StorageType, Stream,
+    Config, DiscardPolicy, Info, RawMessageErrorKind, RetentionPolicy, StorageType, Stream,
 };
 use async_nats::jetstream::{self, Context, ErrorCode};
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use headwater_log::Identity;
 use serde::Deserialize;
@@ -21,6 +23,7 @@ use crate::limits::{
 };
 use crate::open_error::Why;
 use crate::options::{Durability, NatsOptions};
+use crate::snapshots::{Store, subjects};
 
 /// The entry of the JetStream stream's metadata that has the log's identity.
 const IDENTITY: &str = "headwater-identity";
@@ -38,6 +41,7 @@ pub(crate) struct Cluster {
     pub(crate) name: String,
     pub(crate) subject: String,
     pub(crate) identity: Identity,
+    pub(crate) snapshots: Store,
     /// Maximum bytes of a part of a batch.
     pub(crate) part_bytes: usize,
 }
@@ -64,9 +68,18 @@ impl Cluster {
         context.set_timeout(ACK_TIMEOUT);
         let name = options.prefix.clone();
         let subject = format!("{}.log", options.prefix);
-        let info = find_or_create(&context, options, &name, &subject).await?;
-        let identity = check_stream(&info, &name, &subject)?;
+        let config = Config {
+            description: Some("The log of Headwater hubs".to_owned()),
+            num_replicas: options.replicas,
+            storage: StorageType::File,
+            ..config(&name, vec![subject.clone()], Identity::random())
+        };
+        let info = find_or_create(&context, config).await?;
+        let identity = check_stream(&info, &name, slice::from_ref(&subject))?;
         check_durability(&info, options, &name).await?;
+        let part_bytes = payload.min(PART_BYTES) - PART_MARGIN;
+        let chunk_bytes = part_bytes.min(options.snapshots.chunk_bytes);
+        let snapshots = snapshots(&context, options, &info, identity, chunk_bytes).await?;
         let found = context.get_stream_no_info(&name).await;
         let stream = found.map_err(|error| Why::JetStream(error.into()))?;
         Ok(Self {
@@ -77,8 +90,20 @@ impl Cluster {
             name,
             subject,
             identity,
-            part_bytes: payload.min(PART_BYTES) - PART_MARGIN,
+            snapshots,
+            part_bytes,
         })
+    }
+
+    /// Returns the bytes of a record, if the leader has it.
+    pub(crate) async fn record(&self, sequence: u64) -> Result<Option<Bytes>, String> {
+        let request = self.stream.get_raw_message(sequence);
+        match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
+            Ok(Ok(message)) => Ok(Some(message.payload)),
+            Ok(Err(error)) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("the leader doesn't answer".to_owned()),
+        }
     }
 
     /// Returns the sequence number of the last record, as the leader knows it.
@@ -90,6 +115,57 @@ impl Cluster {
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("the leader doesn't answer".to_owned()),
         }
+    }
+}
+
+/// Finds or creates the stream of the snapshots. It is as durable as the log, as it takes the place of removed records.
+async fn snapshots(
+    context: &Context,
+    options: &NatsOptions,
+    log: &Info,
+    identity: Identity,
+    chunk_bytes: usize,
+) -> Result<Store, Why> {
+    // No prefix has a `+`.
+    let name = format!("{}+snapshots", options.prefix);
+    let subjects = subjects(&options.prefix);
+    let config = Config {
+        description: Some("Snapshots of the log of Headwater hubs".to_owned()),
+        num_replicas: log.config.num_replicas,
+        storage: log.config.storage,
+        ..config(&name, subjects.clone(), identity)
+    };
+    let info = find_or_create(context, config).await?;
+    if check_stream(&info, &name, &subjects)? != identity {
+        let stream = name;
+        let what = "it has the snapshots of another log".to_owned();
+        return Err(Why::Changed { stream, what });
+    }
+    check_durability(&info, options, &name).await?;
+    let found = context.get_stream_no_info(&name).await;
+    Ok(Store {
+        context: context.clone(),
+        stream: found.map_err(|error| Why::JetStream(error.into()))?,
+        name,
+        prefix: options.prefix.clone(),
+        chunk_bytes,
+    })
+}
+
+/// Returns the settings that both streams of a log have.
+fn config(name: &str, subjects: Vec<String>, identity: Identity) -> Config {
+    let identity = format!("{:016x}", identity.number());
+    Config {
+        name: name.to_owned(),
+        subjects,
+        retention: RetentionPolicy::Limits,
+        discard: DiscardPolicy::New,
+        duplicate_window: Duration::from_secs(1),
+        allow_direct: true,
+        metadata: [(IDENTITY, identity.as_str()), (LAYOUT, LAYOUT_VERSION)]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+        ..Config::default()
     }
 }
 
@@ -117,17 +193,13 @@ fn check_version(client: &Client) -> Result<(), Why> {
     }
 }
 
-async fn find_or_create(
-    context: &Context,
-    options: &NatsOptions,
-    name: &str,
-    subject: &str,
-) -> Result<Info, Why> {
+async fn find_or_create(context: &Context, config: Config) -> Result<Info, Why> {
+    let (name, replicas) = (config.name.clone(), config.num_replicas);
     let failed = |cause: Box<dyn std::error::Error + Send + Sync>| Why::Create {
-        stream: name.to_owned(),
+        stream: name.clone(),
         cause,
     };
-    match context.get_stream(name).await {
+    match context.get_stream(&name).await {
         Ok(stream) => return Ok(stream.cached_info().clone()),
         Err(error) => match error.kind() {
             GetStreamErrorKind::JetStream(cause)
@@ -135,22 +207,6 @@ async fn find_or_create(
             _ => return Err(failed(error.into())),
         },
     }
-    let identity = format!("{:016x}", Identity::random().number());
-    let config = Config {
-        name: name.to_owned(),
-        description: Some("The log of Headwater hubs".to_owned()),
-        subjects: vec![subject.to_owned()],
-        num_replicas: options.replicas,
-        storage: StorageType::File,
-        retention: RetentionPolicy::Limits,
-        discard: DiscardPolicy::New,
-        duplicate_window: Duration::from_secs(1),
-        allow_direct: true,
-        metadata: [(IDENTITY, identity.as_str()), (LAYOUT, LAYOUT_VERSION)]
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .into(),
-        ..Config::default()
-    };
     match context.create_stream(config).await {
         Ok(stream) => Ok(stream.cached_info().clone()),
         Err(error) => match error.kind() {
@@ -158,16 +214,14 @@ async fn find_or_create(
             CreateStreamErrorKind::JetStream(cause)
                 if cause.error_code() == ErrorCode::STREAM_NAME_EXIST =>
             {
-                let found = context.get_stream(name).await;
+                let found = context.get_stream(&name).await;
                 let stream = found.map_err(|error| failed(error.into()))?;
                 Ok(stream.cached_info().clone())
             }
             CreateStreamErrorKind::JetStream(cause)
                 if cause.error_code() == ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED =>
             {
-                Err(Why::Alone {
-                    replicas: options.replicas,
-                })
+                Err(Why::Alone { replicas })
             }
             _ => Err(failed(error.into())),
         },
@@ -176,7 +230,7 @@ async fn find_or_create(
 
 /// Checks that a stream is one of ours, and that its settings remove nothing. Returns the log's
 /// identity.
-fn check_stream(info: &Info, name: &str, subject: &str) -> Result<Identity, Why> {
+fn check_stream(info: &Info, name: &str, subjects: &[String]) -> Result<Identity, Why> {
     let config = &info.config;
     let changed = |what: String| Why::Changed {
         stream: name.to_owned(),
@@ -188,7 +242,7 @@ fn check_stream(info: &Info, name: &str, subject: &str) -> Result<Identity, Why>
             "its metadata has the layout {layout:?}, and this version reads {LAYOUT_VERSION}"
         )));
     }
-    if config.subjects != [subject] {
+    if config.subjects != subjects {
         return Err(changed(format!("its subjects are {:?}", config.subjects)));
     }
     let removes = config.retention != RetentionPolicy::Limits
@@ -198,6 +252,10 @@ fn check_stream(info: &Info, name: &str, subject: &str) -> Result<Identity, Why>
         || config.max_messages_per_subject > 0;
     if removes {
         let what = "its limits remove records (retention, discard, max_age or max_msgs)";
+        return Err(changed(what.to_owned()));
+    }
+    if config.deny_delete || config.deny_purge {
+        let what = "deny_delete or deny_purge is on, so hubs can't remove records";
         return Err(changed(what.to_owned()));
     }
     if !config.allow_direct {

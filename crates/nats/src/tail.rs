@@ -1,6 +1,7 @@
 //! The task that applies the log's records as they are stored.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::pull::{Ordered, OrderedConfig};
@@ -77,6 +78,7 @@ async fn apply_all(engine: &Engine, records: &mut Ordered) -> Result<(), String>
             message = records.next() => {
                 let message = message.ok_or("it has ended")?;
                 let message = message.map_err(|error| error.to_string())?;
+                engine.delivered.fetch_add(1, Ordering::Relaxed);
                 apply(engine, &message).await?;
                 missing = None;
                 shorter = None;
@@ -138,10 +140,12 @@ async fn apply(engine: &Engine, message: &Message) -> Result<(), String> {
 
 /// Compares a record with that of the cluster, as another hub has another one.
 async fn check_dispute(engine: &Engine, sequence: u64) -> Result<(), String> {
-    let found = engine.cluster.stream.get_raw_message(sequence).await;
-    let found = found.map_err(|error| error.to_string())?;
+    let Some(found) = engine.cluster.record(sequence).await? else {
+        // It was removed, so it can't be compared.
+        return Ok(());
+    };
     let own = engine.replica.lock().hash(sequence);
-    if own.is_some_and(|own| own != xxh3_64(&found.payload)) {
+    if own.is_some_and(|own| own != xxh3_64(&found)) {
         engine.fail(format!(
             "the cluster has lost records: {sequence} is another one than was delivered"
         ));
@@ -163,9 +167,10 @@ fn apply_one(engine: &Engine, message: &Message) -> Result<Option<Applied>, Stri
     if sequence != replica.applied + 1 {
         let after = replica.applied;
         drop(replica);
-        // Nothing removes records but the loss of them.
+        // Only records before the last snapshots are removed. A hub that has applied less can't go on.
         engine.fail(format!(
-            "the records after {after} and before {sequence} of the JetStream stream {} are missing",
+            "the records after {after} and before {sequence} of the JetStream stream {} are missing: they were \
+             removed after a snapshot while this hub was behind, or lost. Start the hub again, to read the snapshot",
             engine.cluster.name
         ));
         return Ok(None);
@@ -178,7 +183,7 @@ fn apply_one(engine: &Engine, message: &Message) -> Result<Option<Applied>, Stri
                 sequence,
                 "a message in the log isn't a record, and is ignored"
             );
-            replica.skip(sequence, hash);
+            replica.skip(sequence, hash, message.payload.len());
             drop(replica);
             engine.applied.send_replace(sequence);
             return Ok(None);

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Machine, PER_MESSAGE, Record, Store, Stored, Stream, producer_weight};
+use super::{Machine, PER_MESSAGE, Record, Store, Stored, Stream, producer_weight, stream_of};
 use crate::append::{Append, Outcome, Receipt};
 use crate::append_rules::{self, Verdict};
 use crate::error::{Error, Kind};
@@ -76,8 +76,8 @@ impl<S: Stored> Machine<S> {
             stream.state.closed_by.clone_from(&append.producer);
             stream.state.reason.clone_from(&append.reason);
         }
-        stream.publish(false);
         let (tail, closed) = (stream.state.tail, stream.state.closed);
+        self.publish(id, false);
         self.trim(id);
         self.reschedule(id);
         let head = *self.head.borrow();
@@ -120,7 +120,7 @@ impl<S: Stored> Machine<S> {
         }
         let now = self.now;
         let mut position = self.head.borrow().number();
-        let stream = self.by_id.get_mut(&id).expect("ids come from the maps");
+        let stream = stream_of(&mut self.by_id, id);
         for range in grouping::split(messages) {
             let own = &messages[range.clone()];
             let bytes = own.iter().map(|message| message.len() as u64).sum();
@@ -146,7 +146,7 @@ impl<S: Stored> Machine<S> {
     /// Removes messages that exceed the stream's caps.
     pub(super) fn trim(&mut self, id: u64) {
         let now = self.now;
-        let stream = self.by_id.get_mut(&id).expect("ids come from the maps");
+        let stream = stream_of(&mut self.by_id, id);
         while let Some(oldest) = stream.records.front() {
             let too_old = stream
                 .settings

@@ -3,16 +3,13 @@
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
-use tokio::sync::watch;
 
-use super::{Fork, Machine, PER_MESSAGE, PER_STREAM, Store, Stored, Stream, weight};
+use super::{Followed, Fork, Machine, PER_MESSAGE, PER_STREAM, Store, Stored, Stream, weight};
 use crate::append_rules::State;
 use crate::error::{Error, Kind};
-use crate::follow::Progress;
 use crate::incarnation::Lineage;
 use crate::limits;
 use crate::name::StreamName;
-use crate::offset::Offset;
 use crate::read::Created;
 use crate::settings::{self, Create, ForkFrom};
 
@@ -85,11 +82,6 @@ impl<S: Stored> Machine<S> {
             appended: now.0,
             ..State::default()
         };
-        let progress = Progress {
-            tail: Offset::new(start),
-            closed: create.closed,
-            gone: false,
-        };
         let stream = Stream {
             name: name.clone(),
             lineage,
@@ -102,15 +94,14 @@ impl<S: Stored> Machine<S> {
             records: VecDeque::new(),
             fork,
             depth,
-            progress: watch::Sender::new(progress),
         };
-        self.by_id.insert(id, stream);
+        self.by_id.insert(id, Followed::new(stream));
         self.names.insert(name.clone(), id);
         self.push(id, &create.messages, store);
         let stream = self.stream(id);
         stream.state.closed = create.closed;
         // Followers start here: they must not mistake the first messages for new ones.
-        stream.publish(false);
+        self.publish(id, false);
         let info = self.describe(id);
         self.trim(id);
         self.reschedule(id);

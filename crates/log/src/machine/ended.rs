@@ -14,16 +14,16 @@ const PER_END: u64 = 128;
 const SHARE: u64 = 8;
 
 /// The newest ends of streams.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Ends {
-    kept: BTreeMap<u64, Ended>,
+    pub(super) kept: BTreeMap<u64, Ended>,
     /// The bytes that they use of the log's memory.
-    taken: u64,
+    pub(super) taken: u64,
     /// The position after the newest end that was dropped, or 0.
-    forgotten: u64,
+    pub(super) forgotten: u64,
 }
 
-fn cost(end: &Ended) -> u64 {
+pub(super) fn cost(end: &Ended) -> u64 {
     PER_END + end.stream.as_str().len() as u64
 }
 
@@ -107,9 +107,8 @@ impl<S: Stored> Machine<S> {
     /// Ends a stream that is in use: hides it if it has forks, and removes it otherwise.
     pub(super) fn end(&mut self, id: u64, cause: EndCause) {
         self.note_end(id, cause);
-        let stream = self.stream(id);
-        stream.publish(true);
-        stream.state.hidden = true;
+        self.publish(id, true);
+        self.stream(id).state.hidden = true;
         self.reschedule(id);
         let mut next = Some(id);
         while let Some(id) = next {
@@ -134,7 +133,7 @@ impl<S: Stored> Machine<S> {
                 self.bytes -= record.bytes;
                 self.taken -= record.bytes + record.count * PER_MESSAGE;
             }
-            if let Some(fork) = stream.fork {
+            if let Some(fork) = &stream.fork {
                 self.stream(fork.source).state.forks -= 1;
                 next = Some(fork.source);
             }

@@ -10,18 +10,22 @@
 
 mod append;
 mod create;
+mod decoding;
 mod ended;
+mod frozen;
 mod measuring;
 mod reading;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::ops::Range;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::append_rules::State;
 use crate::clock::Timestamp;
+pub use crate::encoding::{Cursor, Malformed, put_bytes, put_number};
 use crate::error::{Error, Kind};
 use crate::follow::Progress;
 use crate::incarnation::{Identity, Lineage};
@@ -31,7 +35,9 @@ use crate::offset::{Offset, Position};
 use crate::producers::ProducerState;
 use crate::read::{EndCause, Usage};
 use crate::settings::{Expiry, ForkPoint, Settings};
+pub use decoding::TakeHandle;
 use ended::Ends;
+pub use frozen::{Frozen, PutHandle};
 pub use reading::{OrderEntry, OrderPlan, Piece, ReadPlan};
 
 const PER_MESSAGE: u64 = 64;
@@ -46,7 +52,7 @@ pub trait Stored: Clone + Send + Sync + 'static {
     fn size(&self, index: usize) -> usize;
 }
 
-impl Stored for std::sync::Arc<[Bytes]> {
+impl Stored for Arc<[Bytes]> {
     fn size(&self, index: usize) -> usize {
         self.get(index).map_or(0, Bytes::len)
     }
@@ -56,7 +62,7 @@ impl Stored for std::sync::Arc<[Bytes]> {
 pub type Store<'a, S> = &'a mut dyn FnMut(Range<usize>) -> S;
 
 /// Messages that were appended in one step, or a part of them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Record<S> {
     first: u64,
     position: u64,
@@ -66,7 +72,7 @@ struct Record<S> {
     bytes: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Fork {
     source: u64,
     point: ForkPoint,
@@ -74,7 +80,7 @@ struct Fork {
     cut: Option<usize>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Stream<S> {
     name: StreamName,
     lineage: Lineage,
@@ -88,7 +94,6 @@ struct Stream<S> {
     records: VecDeque<Record<S>>,
     fork: Option<Fork>,
     depth: usize,
-    progress: watch::Sender<Progress>,
 }
 
 impl<S> Stream<S> {
@@ -108,14 +113,43 @@ impl<S> Stream<S> {
             .min()
             .map_or(0, |due| due.0.max(1))
     }
+}
+
+/// A stream and its followers.
+#[derive(Debug)]
+struct Followed<S> {
+    /// Shared with [`Frozen`] copies of the state. A change of a shared one copies it first.
+    stream: Arc<Stream<S>>,
+    progress: watch::Sender<Progress>,
+}
+
+impl<S> Deref for Followed<S> {
+    type Target = Stream<S>;
+
+    fn deref(&self) -> &Stream<S> {
+        &self.stream
+    }
+}
+
+impl<S> Followed<S> {
+    fn new(stream: Stream<S>) -> Self {
+        let progress = watch::Sender::new(progress(&stream, false));
+        Self {
+            stream: Arc::new(stream),
+            progress,
+        }
+    }
 
     fn publish(&self, gone: bool) {
-        let tail = Offset::new(self.state.tail);
-        self.progress.send_replace(Progress {
-            tail,
-            closed: self.state.closed,
-            gone,
-        });
+        self.progress.send_replace(progress(&self.stream, gone));
+    }
+}
+
+fn progress<S>(stream: &Stream<S>, gone: bool) -> Progress {
+    Progress {
+        tail: Offset::new(stream.state.tail),
+        closed: stream.state.closed,
+        gone,
     }
 }
 
@@ -137,7 +171,7 @@ pub struct Machine<S> {
     rules: Rules,
     closed: bool,
     names: BTreeMap<StreamName, u64>,
-    by_id: HashMap<u64, Stream<S>>,
+    by_id: HashMap<u64, Followed<S>>,
     /// First position of a record, with its stream and first offset.
     order: BTreeMap<u64, (u64, u64)>,
     /// For each trimmed stream: the position after its newest removed message.
@@ -171,6 +205,11 @@ impl<S: Stored> Machine<S> {
             taken: 0,
             now: Timestamp(0),
         }
+    }
+
+    /// Returns what a machine that takes the place of this one is created with.
+    pub(crate) fn surroundings(&self) -> (Rules, watch::Sender<Position>) {
+        (self.rules.clone(), self.head.clone())
     }
 
     /// Returns the time of the last operation.
@@ -237,13 +276,15 @@ impl<S: Stored> Machine<S> {
     }
 
     fn stream(&mut self, id: u64) -> &mut Stream<S> {
-        self.by_id
-            .get_mut(&id)
-            .expect("ids come from the maps, and both are changed together")
+        stream_of(&mut self.by_id, id)
+    }
+
+    fn publish(&self, id: u64, gone: bool) {
+        self.by_id[&id].publish(gone);
     }
 
     fn reschedule(&mut self, id: u64) {
-        let stream = self.by_id.get_mut(&id).expect("ids come from the maps");
+        let stream = stream_of(&mut self.by_id, id);
         let (old, new) = (stream.state.due, stream.due());
         stream.state.due = new;
         self.timetable.remove(&(old, id));
@@ -339,6 +380,13 @@ impl<S: Stored> Machine<S> {
         let head = *self.head.borrow();
         self.head = watch::Sender::new(head);
     }
+}
+
+/// Returns a stream to change it.
+fn stream_of<S: Clone>(by_id: &mut HashMap<u64, Followed<S>>, id: u64) -> &mut Stream<S> {
+    let followed = by_id.get_mut(&id);
+    let followed = followed.expect("ids come from the maps, and both are changed together");
+    Arc::make_mut(&mut followed.stream)
 }
 
 fn weight(name: &StreamName, settings: &Settings) -> u64 {

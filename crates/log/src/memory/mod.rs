@@ -4,6 +4,7 @@
 //! possible: a [`Machine`] behind one lock, which is held for one operation at a time.
 
 mod expiry;
+mod state;
 
 use std::sync::{Arc, mpsc};
 use std::time::Duration;

@@ -24,5 +24,6 @@ mod producers;
 mod settings;
 mod sorting;
 mod space;
+mod state;
 mod support;
 mod trimmed;

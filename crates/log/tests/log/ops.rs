@@ -404,6 +404,21 @@ pub(crate) fn compare(subject: &mut dyn Subject, clock: &Clock, ops: &[Op]) {
     same(subject.log(), model.log(), ops.len());
 }
 
+/// Performs operations, and reads everything at the end.
+#[allow(dead_code, reason = "not every engine needs it")]
+pub(crate) fn perform(subject: &mut dyn Subject, clock: &Clock, ops: &[Op]) {
+    for (step, op) in ops.iter().enumerate() {
+        match op {
+            Op::Advance { seconds } => clock.advance(Duration::from_secs(*seconds)),
+            Op::Restart => subject.restart(),
+            _ => {}
+        }
+        run(apply(subject.log(), op, step, clock.now()));
+        subject.settle();
+    }
+    run(everything(subject.log()));
+}
+
 pub(crate) fn cases(default: u32) -> ProptestConfig {
     let cases = std::env::var("HEADWATER_LOG_CASES")
         .ok()

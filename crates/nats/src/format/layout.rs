@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use headwater_log::machine::{self, Cursor};
 
 use super::bytes::{Malformed, Reader, put_number};
 
@@ -33,6 +34,51 @@ impl Layout {
     /// Returns `true` if each message has a line feed after it, and none within.
     pub(crate) fn is_lines(&self) -> bool {
         self.is_lines
+    }
+
+    /// Returns the number of messages.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Returns the place after the last message.
+    pub(crate) fn end(&self) -> usize {
+        self.start as usize + self.ends.last().map_or(0, |&end| end as usize)
+    }
+
+    /// Appends the places, without the messages and without their kind.
+    pub(crate) fn put_places(&self, out: &mut Vec<u8>) {
+        put_number(out, self.start.into());
+        put_number(out, self.len() as u64);
+        let mut before = 0;
+        for &end in &self.ends {
+            put_number(out, (end - before).into());
+            before = end;
+        }
+    }
+
+    /// Reads places. Each message that is a line has at least its line feed.
+    pub(crate) fn take_places(
+        from: &mut Cursor<'_>,
+        is_lines: bool,
+    ) -> Result<Self, machine::Malformed> {
+        let small = |number: u64| u32::try_from(number).map_err(|_| machine::Malformed);
+        let start = small(from.number()?)?;
+        let mut ends = Vec::new();
+        let mut end = 0_u32;
+        for _ in 0..from.number()? {
+            let size = small(from.number()?)?;
+            end = end.checked_add(size).ok_or(machine::Malformed)?;
+            if is_lines && size == 0 {
+                return Err(machine::Malformed);
+            }
+            ends.push(end);
+        }
+        Ok(Self {
+            is_lines,
+            start,
+            ends: ends.into(),
+        })
     }
 
     /// Returns the place of a message with its line feed.

@@ -1,6 +1,8 @@
-//! The bytes of a JetStream message. `format.md` documents them.
+//! The bytes of JetStream messages. `format.md` documents them.
 
 pub(crate) mod batch;
 pub(crate) mod bytes;
 pub(crate) mod layout;
+pub(crate) mod manifest;
 pub(crate) mod part;
+pub(crate) mod places;

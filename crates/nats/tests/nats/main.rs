@@ -39,5 +39,7 @@ mod network;
 mod opening;
 mod secured;
 mod servers;
+mod snapshot_faults;
+mod snapshots;
 mod support;
 mod unrest;

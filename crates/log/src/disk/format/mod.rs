@@ -1,6 +1,5 @@
 //! The on-disk format. Every key and value is encoded and decoded in exactly one place.
 
-pub(crate) mod bytes;
 pub(crate) mod commit;
 pub(crate) mod commits_file;
 pub(crate) mod ended;
@@ -10,6 +9,8 @@ pub(crate) mod manifest;
 pub(crate) mod record;
 pub(crate) mod settings;
 pub(crate) mod state;
+
+pub(crate) use crate::encoding as bytes;
 
 /// The version of this format.
 pub(crate) const VERSION: u64 = 4;

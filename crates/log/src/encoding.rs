@@ -1,13 +1,14 @@
-//! The encodings of numbers and texts, and the seal on values outside of the index.
+//! The encodings of numbers and texts, and the seal on values of the engine on a disk.
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// Number of bytes of the seal at the end of a value.
 pub(crate) const SEAL: usize = 8;
 
-/// A value that differs from what was written under its key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Malformed;
+/// Bytes that end early or have a value out of range. They weren't written so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the bytes end early, or a value in them is out of range")]
+pub struct Malformed;
 
 /// Appends the checksum of key and value. Because it covers the key, a value under the wrong key is
 /// detected too.
@@ -27,8 +28,8 @@ pub(crate) fn unseal<'a>(key: &[u8], value: &'a [u8]) -> Result<&'a [u8], Malfor
     }
 }
 
-/// Writes a number as LEB128: seven bits per byte, the low ones first.
-pub(crate) fn put_number(out: &mut Vec<u8>, mut number: u64) {
+/// Appends a number as LEB128: seven bits per byte, the low ones first.
+pub fn put_number(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number.to_le_bytes()[0] | 0x80);
         number >>= 7;
@@ -56,28 +57,33 @@ pub(crate) fn decode_numbers<const N: usize>(value: &[u8]) -> Result<[u64; N], M
     Ok(numbers)
 }
 
-/// Writes a length, then the bytes.
-pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+/// Appends a length, then the bytes.
+pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_number(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
-/// A decoder that reads from the front.
+/// A decoder that reads from the front of these bytes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Cursor<'a>(pub(crate) &'a [u8]);
+pub struct Cursor<'a>(pub &'a [u8]);
 
+/// Every function fails if the bytes end early or the value is out of range.
+#[allow(clippy::missing_errors_doc, reason = "the sentence above")]
 impl<'a> Cursor<'a> {
-    pub(crate) fn take(&mut self, bytes: usize) -> Result<&'a [u8], Malformed> {
+    /// Reads a number of bytes.
+    pub fn take(&mut self, bytes: usize) -> Result<&'a [u8], Malformed> {
         let (taken, rest) = self.0.split_at_checked(bytes).ok_or(Malformed)?;
         self.0 = rest;
         Ok(taken)
     }
 
-    pub(crate) fn byte(&mut self) -> Result<u8, Malformed> {
+    /// Reads a byte.
+    pub fn byte(&mut self) -> Result<u8, Malformed> {
         Ok(self.take(1)?[0])
     }
 
-    pub(crate) fn number(&mut self) -> Result<u64, Malformed> {
+    /// Reads a number that [`put_number`] has written.
+    pub fn number(&mut self) -> Result<u64, Malformed> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -93,16 +99,19 @@ impl<'a> Cursor<'a> {
         Err(Malformed)
     }
 
-    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
+    /// Reads bytes that [`put_bytes`] has written.
+    pub fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let length = usize::try_from(self.number()?).map_err(|_| Malformed)?;
         self.take(length)
     }
 
-    pub(crate) fn text(&mut self) -> Result<&'a str, Malformed> {
+    /// Reads bytes that are UTF-8.
+    pub fn text(&mut self) -> Result<&'a str, Malformed> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Malformed)
     }
 
-    pub(crate) fn end(self) -> Result<(), Malformed> {
+    /// Checks that nothing is left.
+    pub fn end(self) -> Result<(), Malformed> {
         if self.0.is_empty() {
             Ok(())
         } else {
