@@ -26,8 +26,7 @@ fn user_of(server: &str) -> Option<(String, Option<String>)> {
 /// Returns the URLs of a list that is separated by commas. Those without a scheme have that of the first.
 pub(crate) fn split(urls: &str) -> Vec<String> {
     let first = urls.split(',').next().unwrap_or_default();
-    let scheme = first.split_once("://");
-    let scheme = scheme.map_or("nats", |(scheme, _)| scheme);
+    let scheme = first.split_once("://").map_or("nats", |(scheme, _)| scheme);
     let split = urls.split(',').map(|url| match url.contains("://") {
         true => url.to_owned(),
         false => format!("{scheme}://{url}"),
