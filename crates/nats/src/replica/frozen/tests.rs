@@ -223,65 +223,61 @@ fn the_snapshot_of_another_log_is_refused() {
     assert!(other.is_err());
 }
 
+/// Returns the processor time of this thread, which doesn't depend on what else runs.
+fn processor_time() -> std::time::Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = text.split(' ').next().and_then(|nanos| nanos.parse().ok());
+    std::time::Duration::from_nanos(nanos.unwrap_or_default())
+}
+
 /// Prints the times for a large state. Run it with `--release --run-ignored all --no-capture`.
 #[test]
 #[ignore = "it measures"]
 fn the_times_for_many_streams() {
     for (streams, records) in [(100_000, 1), (1, 1_000_000)] {
         let mut log = Log::new();
-        let mut write = |ops: &[Op]| {
-            let mut encoder = Encoder::new(log.replica.head(Timestamp(1), true));
-            ops.iter().for_each(|op| encoder.put(op));
-            log.sequence += 1;
+        let mut number = 0;
+        let mut write = |replica: &mut Replica, op: &[Op]| {
+            let mut encoder = Encoder::new(replica.head(Timestamp(1), true));
+            op.iter().for_each(|op| encoder.put(op));
+            number += 1;
             let part = Part {
                 session: 1,
-                number: log.sequence,
+                number,
                 index: 0,
                 of: 1,
                 data: encoder.finish(),
             };
-            let applied = log.replica.apply(log.sequence, 1, part, Timestamp(1));
+            let applied = replica.apply(number, 1, part, Timestamp(1));
             applied.unwrap();
         };
         let name = |stream: u32| StreamName::new(&format!("orders/{stream}")).unwrap();
-        write(&[]);
+        let append = |stream: u32| {
+            let append = Append::new(vec![Bytes::from_static(b"{\"a\": 1}")]);
+            [Op::Append(name(stream), append)]
+        };
+        write(&mut log.replica, &[]);
         for stream in 0..streams {
             let create = Create::new(Settings::of_type("application/json"));
-            write(&[Op::Create(name(stream), create)]);
-            for _ in 0..records {
-                let append = Append::new(vec![Bytes::from_static(b"{\"a\": 1}")]);
-                write(&[Op::Append(name(stream), append)]);
-            }
+            write(&mut log.replica, &[Op::Create(name(stream), create)]);
+            (0..records).for_each(|_| write(&mut log.replica, &append(stream)));
         }
-        let append = Append::new(vec![Bytes::from_static(b"{\"a\": 1}")]);
-        let one = [Op::Append(name(0), append)];
-        let start = std::time::Instant::now();
+        let start = processor_time();
         let frozen = log.replica.freeze(LOG);
-        let freeze = start.elapsed();
-        let start = std::time::Instant::now();
-        let mut encoder = Encoder::new(log.replica.head(Timestamp(1), true));
-        one.iter().for_each(|op| encoder.put(op));
-        let (session, number) = (1, log.sequence + 1);
-        let (index, of, data) = (0, 1, encoder.finish());
-        let part = Part {
-            session,
-            number,
-            index,
-            of,
-            data,
-        };
-        log.replica.apply(number, 1, part, Timestamp(1)).unwrap();
-        let append = start.elapsed();
-        let start = std::time::Instant::now();
+        let freeze = processor_time() - start;
+        let start = processor_time();
+        write(&mut log.replica, &append(0));
+        let first = processor_time() - start;
+        let start = processor_time();
         let snapshot = frozen.encode();
-        let encode = start.elapsed();
-        let start = std::time::Instant::now();
+        let encode = processor_time() - start;
+        let start = processor_time();
         let decoded = decode(&snapshot).unwrap();
+        let decode = processor_time() - start;
         println!(
-            "{streams} streams of {records}: freeze {freeze:?}, first append {append:?}, encode {encode:?} to {} bytes, \
-             decode {:?}",
+            "{streams} streams of {records}: freeze {freeze:?}, first append {first:?}, encode {encode:?} to {} \
+             bytes, decode {decode:?}",
             snapshot.len(),
-            start.elapsed()
         );
         drop(decoded);
     }
