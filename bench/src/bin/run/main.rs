@@ -31,7 +31,7 @@ Usage: cargo xtask bench [options]
   --quick      smaller counts and fewer runs: to see that everything works, not to compare
   --only PARTS some of drain,paced,idle,decode,clients,gather,operation,validate (the framework),
                append,fanout,hub-latency,hub-idle,catchup,scattered,startup,relay,tls,
-               bare,sorting,caps (the hub)
+               bare,sorting,caps,cluster (the hub)
   --runs N     how often each short measurement is repeated (default 7, quick 3)
   --name NAME  what the results are called, after the date (default full, quick quick)
 
@@ -48,7 +48,7 @@ fn main() -> Result<(), Error> {
     }
     let options = Options::parse(std::env::args().skip(1))?;
     system::allow_open_files(16_384)?;
-    if options.parts.iter().any(|part| !part.is_of_hub()) {
+    if options.parts.iter().any(|part| part.needs_python()) {
         python::ensure()?;
     }
     if options.parts.iter().any(|part| part.has_peers_of_hub()) {
@@ -76,6 +76,7 @@ fn main() -> Result<(), Error> {
             Part::Bare => hub::bare::run(&options, &mut report)?,
             Part::Sorting => hub::sorting::run(&options, &mut report)?,
             Part::Caps => hub::caps::run(&options, &mut report)?,
+            Part::Cluster => hub::cluster::run(&options, &mut report)?,
             Part::Operation => operation::run(&options, &mut report)?,
             Part::Validate => validate::run(&options, &mut report)?,
         }

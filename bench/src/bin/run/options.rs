@@ -5,6 +5,9 @@ use std::{
 
 use headwater_bench::Error;
 
+/// The environment variable that names another NATS server than that of the packages.
+pub(crate) const NATS_SERVER: &str = "HEADWATER_NATS_SERVER";
+
 /// A part of the benchmark: a table of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
@@ -28,10 +31,11 @@ pub(crate) enum Part {
     Bare,
     Sorting,
     Caps,
+    Cluster,
 }
 
 impl Part {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 21] = [
         Self::Drain,
         Self::Paced,
         Self::Idle,
@@ -52,6 +56,7 @@ impl Part {
         Self::Bare,
         Self::Sorting,
         Self::Caps,
+        Self::Cluster,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -76,6 +81,7 @@ impl Part {
             Self::Bare => "bare",
             Self::Sorting => "sorting",
             Self::Caps => "caps",
+            Self::Cluster => "cluster",
         }
     }
 
@@ -102,15 +108,22 @@ impl Part {
             | Self::Tls
             | Self::Bare
             | Self::Sorting
-            | Self::Caps => true,
+            | Self::Caps
+            | Self::Cluster => true,
         }
+    }
+
+    /// Returns `true` if it needs the packages of Python. One of them is the NATS server.
+    pub(crate) fn needs_python(self) -> bool {
+        let has_server = self == Self::Cluster && std::env::var_os(NATS_SERVER).is_none();
+        !self.is_of_hub() || has_server
     }
 
     /// Returns `true` if it compares the hub with other servers that have to be installed.
     pub(crate) fn has_peers_of_hub(self) -> bool {
         let is_alone = matches!(
             self,
-            Self::Relay | Self::Tls | Self::Bare | Self::Sorting | Self::Caps
+            Self::Relay | Self::Tls | Self::Bare | Self::Sorting | Self::Caps | Self::Cluster
         );
         self.is_of_hub() && !is_alone
     }

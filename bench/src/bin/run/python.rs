@@ -8,7 +8,7 @@ use std::{
 
 use headwater_bench::Error;
 
-use crate::options::folder;
+use crate::options::{NATS_SERVER, folder};
 
 fn interpreter() -> PathBuf {
     folder().join(".venv/bin/python")
@@ -19,6 +19,12 @@ pub(crate) fn command() -> Command {
     let mut command = Command::new(interpreter());
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     command
+}
+
+/// Returns the NATS server, one of the packages, unless the environment names another one.
+pub(crate) fn nats_server() -> PathBuf {
+    let named = std::env::var_os(NATS_SERVER).map(PathBuf::from);
+    named.unwrap_or_else(|| interpreter().with_file_name("nats-server"))
 }
 
 /// Creates the environment, unless it already has the packages of `requirements.txt`.

@@ -1,5 +1,6 @@
 //! The hub with the durable log, both with their defaults: an append is acknowledged when it is
-//! synced to disk. If the folder is `memory`, the log is in memory. With a folder of a certificate, it also
+//! synced to disk. If the folder is `memory`, the log is in memory; if it is `nats://HOST,HOST,HOST`, on that
+//! cluster, whose servers sync what they acknowledge. With a folder of a certificate, it also
 //! listens with TLS.
 
 use std::{path::Path, sync::Arc};
@@ -10,6 +11,7 @@ use headwater_bench::{Error, tls::Certificate};
 use headwater_client::Egress;
 use headwater_hub::{Hub, Options};
 use headwater_log::{DiskLog, DiskOptions, Log, MemoryLog, MemoryOptions};
+use headwater_nats::{Durability, NatsLog, NatsOptions};
 
 pub(crate) fn run(
     folder: &Path,
@@ -23,6 +25,12 @@ pub(crate) fn run(
     runtime.block_on(async {
         let log: Arc<dyn Log> = match folder.to_str() {
             Some("memory") => Arc::new(MemoryLog::new(MemoryOptions::default())),
+            Some(urls) if urls.starts_with("nats://") => {
+                let mut options = NatsOptions::new(urls.split(','));
+                // The benchmark has started the servers, and knows that they sync.
+                options.durability = Durability::Replicated;
+                Arc::new(NatsLog::open(options).await?)
+            }
             _ => Arc::new(DiskLog::open(folder, DiskOptions::default())?),
         };
         let options = Options::new().upstreams(Egress::allow(upstreams)?);

@@ -4,7 +4,7 @@
 //! `listening on ADDRESS` and serves until its standard input ends, so that it never outlives the program that
 //! started it.
 //!
-//! The hub accepts `--data FOLDER|memory [--listen ADDRESS] [--upstream PATTERN]
+//! The hub accepts `--data FOLDER|memory|nats://HOST,HOST [--listen ADDRESS] [--upstream PATTERN]
 //! [--tls-listen ADDRESS --tls-folder FOLDER]`, and also ends at SIGTERM. `sendfile` sends the file
 //! `--data FILE`.
 

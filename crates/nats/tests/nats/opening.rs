@@ -1,5 +1,7 @@
 //! The checks at the start, and what a log consists of in the cluster.
 
+use std::time::{Duration, Instant};
+
 use async_nats::jetstream;
 use bytes::Bytes;
 use headwater_log::{Append, Log, Offset, Position, ReadFrom};
@@ -8,10 +10,17 @@ use headwater_nats::{Durability, NatsOptions};
 use crate::servers::Servers;
 use crate::support::{all, append, fresh, name, open_log, outside, plain, run, texts, try_open};
 
+/// Returns the reason for which a log is too weak. Servers that have just started are given time.
 fn refusal(options: &NatsOptions) -> String {
-    let error = try_open(options).unwrap_err();
-    assert!(error.is_too_weak(), "{error}");
-    error.to_string()
+    let start = Instant::now();
+    loop {
+        let error = try_open(options).unwrap_err();
+        if error.is_too_weak() {
+            return error.to_string();
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "{error}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::{
     stats::{median, percentile, rate, ratio},
 };
 
-const STREAM: &str = "paced";
+pub(super) const STREAM: &str = "paced";
 const RATE: u32 = 50;
 /// Minimum share of due messages that a server must deliver. Below it, the server is saturated, and
 /// its latencies only show its backlog.
@@ -139,7 +139,11 @@ fn measure(
 
 /// Appends at the given rate. Each message contains the time before its sending. A late message
 /// doesn't delay the next one.
-fn publish(connection: &mut Connection, kind: Kind, time: Duration) -> Result<(), Error> {
+pub(super) fn publish(
+    connection: &mut Connection,
+    kind: Kind,
+    time: Duration,
+) -> Result<(), Error> {
     let target = kind.target(STREAM);
     let start = Instant::now();
     for turn in 0.. {

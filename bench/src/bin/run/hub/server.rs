@@ -93,6 +93,14 @@ impl Kind {
         self.launch(command, data, port, &self.target("nothing"), |_| true)
     }
 
+    /// Starts Headwater's hub on a cluster of NATS servers. The folder has its output.
+    pub(super) fn on_cluster(self, data: &Folder, urls: &str) -> Result<Server, Error> {
+        let port = free_port()?;
+        let mut command = self.command(data, port)?;
+        command.args(["--data", urls]);
+        self.launch(command, data, port, &self.target("nothing"), |_| true)
+    }
+
     /// Starts Headwater's hub, which also listens with TLS. The certificate is in the folder. Returns the
     /// server and its address with TLS.
     pub(crate) fn with_tls(
@@ -236,7 +244,7 @@ fn nginx(data: &Path, port: &str) -> String {
     )
 }
 
-fn free_port() -> Result<u16, Error> {
+pub(super) fn free_port() -> Result<u16, Error> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
         .local_addr()?
         .port())

@@ -291,7 +291,7 @@ fn data(shape: Shape, messages: &[Message], next: Mark, out: &mut Vec<u8>) {
                 encode_lines(b"data:", String::from_utf8_lossy(&all).as_bytes(), out);
             }
             Shape::Bytes | Shape::Ndjson => {
-                encode_lines(b"data:", STANDARD.encode(&all).as_bytes(), out)
+                encode_lines(b"data:", STANDARD.encode(&all).as_bytes(), out);
             }
         }
     }
