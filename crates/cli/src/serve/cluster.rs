@@ -17,7 +17,6 @@ use headwater_wire::causes;
 use serde::Deserialize;
 
 use super::Durability;
-#[cfg(feature = "nats")]
 use crate::exit::Failure;
 
 /// The schemes of `--data` for a cluster.

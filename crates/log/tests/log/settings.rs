@@ -8,6 +8,7 @@ pub(crate) fn setting<T: FromStr>(name: &str) -> Option<T> {
 }
 
 /// Returns random numbers, whose seed is printed and can be set.
+#[allow(clippy::print_stdout, reason = "the report of a failed test shows it")]
 pub(crate) fn random() -> fastrand::Rng {
     let seed = setting("HEADWATER_LOG_SEED").unwrap_or_else(|| fastrand::u64(..));
     println!("HEADWATER_LOG_SEED={seed}");

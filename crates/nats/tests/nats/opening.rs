@@ -86,7 +86,7 @@ fn a_stream_whose_limits_remove_records_is_refused() {
         let context = jetstream::new(client);
         let stream = context.get_stream(&options.prefix).await.unwrap();
         let mut config = stream.cached_info().config.clone();
-        config.max_age = std::time::Duration::from_secs(60);
+        config.max_age = Duration::from_secs(60);
         context.update_stream(config).await.unwrap();
     });
     let error = try_open(&options).unwrap_err().to_string();
