@@ -18,22 +18,12 @@ impl PathGlob {
         if path.contains(['?', '#']) {
             return Err("a query or a fragment can't be part of it".to_owned());
         }
-        let parts = path.split('/').skip(1).map(|segment| match segment {
-            "**" => Ok(Part::Any),
-            "*" => Ok(Part::One),
-            "." | ".." => Err("its path can't have `.` or `..` in it".to_owned()),
-            mixed if mixed.contains('*') => Err(format!(
-                "`*` and `**` stand for whole segments of a path, which `{mixed}` is not"
-            )),
-            literal => {
-                let decoded: Vec<u8> = percent_decode(literal.as_bytes()).collect();
-                if decoded.contains(&b'/') || decoded.contains(&b'\\') {
-                    return Err("its path can't have an encoded slash in it".to_owned());
-                }
-                Ok(Part::Exactly(decoded.into()))
-            }
-        });
-        parts.collect::<Result<_, _>>().map(Self)
+        // Without a reserve for more segments than there are.
+        let mut parts = Vec::with_capacity(path.matches('/').count());
+        for segment in path.split('/').skip(1) {
+            parts.push(part(segment)?);
+        }
+        Ok(Self(parts))
     }
 
     /// Returns `true` if a URL's path matches in every way in which a server may read it: with its
@@ -61,6 +51,25 @@ impl PathGlob {
             taken = decoded;
         }
         false
+    }
+}
+
+/// Parses a segment.
+fn part(segment: &str) -> Result<Part, String> {
+    match segment {
+        "**" => Ok(Part::Any),
+        "*" => Ok(Part::One),
+        "." | ".." => Err("its path can't have `.` or `..` in it".to_owned()),
+        mixed if mixed.contains('*') => Err(format!(
+            "`*` and `**` stand for whole segments of a path, which `{mixed}` is not"
+        )),
+        literal => {
+            let decoded: Vec<u8> = percent_decode(literal.as_bytes()).collect();
+            if decoded.contains(&b'/') || decoded.contains(&b'\\') {
+                return Err("its path can't have an encoded slash in it".to_owned());
+            }
+            Ok(Part::Exactly(decoded.into()))
+        }
     }
 }
 
