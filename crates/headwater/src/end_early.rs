@@ -8,6 +8,7 @@ use std::{
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use http::header;
 use http_body::{Body as _, Frame};
 use pin_project_lite::pin_project;
@@ -51,7 +52,7 @@ pub fn end_early(
         Body::new(Ending {
             body,
             state: State::Open {
-                over: Box::pin(over),
+                over: FuturesUnordered::from_iter([Box::pin(over) as Over]),
             },
             event: is_sse.then_some([b'\n'; 2]),
         })
@@ -68,9 +69,12 @@ pin_project! {
     }
 }
 
+type Over = Pin<Box<dyn Future<Output = Option<Problem>> + Send>>;
+
 enum State {
+    /// There is one future. It is polled only when it was woken, and not for each frame.
     Open {
-        over: Pin<Box<dyn Future<Output = Option<Problem>> + Send>>,
+        over: FuturesUnordered<Over>,
     },
     /// The problem was sent, or can't be.
     Cutting(Pin<Box<Sleep>>),
@@ -89,9 +93,10 @@ impl http_body::Body for Ending {
         loop {
             match this.state {
                 State::Open { over } => {
-                    let Poll::Ready(problem) = over.as_mut().poll(cx) else {
+                    let Poll::Ready(problem) = over.poll_next_unpin(cx) else {
                         break;
                     };
+                    let problem = problem.flatten();
                     *this.state = State::Cutting(Box::pin(tokio::time::sleep(LINGER)));
                     if let Some(problem) = problem
                         && *this.event == Some([b'\n'; 2])
@@ -140,7 +145,7 @@ impl http_body::Body for Ending {
 mod tests {
     use std::future::{pending, ready};
 
-    use futures_util::{FutureExt as _, StreamExt as _, stream};
+    use futures_util::{FutureExt as _, stream};
     use http_body_util::BodyExt as _;
 
     use super::*;
@@ -210,5 +215,24 @@ mod tests {
         );
         let known = end_early(Response::new(Body::from("abc")), ready(expired()));
         assert_eq!(known.body().size_hint().exact(), Some(3));
+    }
+
+    #[tokio::test]
+    async fn the_end_is_looked_at_only_when_it_may_have_come() {
+        use std::sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        };
+
+        let polls = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&polls);
+        let over = std::future::poll_fn(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Poll::<Option<Problem>>::Pending
+        });
+        let chunks = stream::iter(["1\n"; 100]).map(Ok::<_, axum::Error>);
+        let response = end_early(Response::new(Body::from_stream(chunks)), over);
+        assert_eq!(rest(response).await.0.len(), 200);
+        assert_eq!(polls.load(Ordering::Relaxed), 1);
     }
 }

@@ -7,6 +7,7 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use http_body::{Frame, SizeHint};
 
 use super::{Denied, Lease};
@@ -19,14 +20,16 @@ pub(super) fn within(lease: &Lease, body: Body) -> Body {
     }
     Body::new(Leased {
         body,
-        over: Some(Box::pin(lease.clone().end())),
+        over: FuturesUnordered::from_iter([Box::pin(lease.clone().end()) as Over]),
     })
 }
 
+type Over = Pin<Box<dyn Future<Output = Option<Denied>> + Send>>;
+
 struct Leased {
     body: Body,
-    /// `None` after the permission has ended.
-    over: Option<Pin<Box<dyn Future<Output = Option<Denied>> + Send>>>,
+    /// The end of the permission, until it has ended. It is polled only when it was woken, and not for each frame.
+    over: FuturesUnordered<Over>,
 }
 
 impl http_body::Body for Leased {
@@ -37,16 +40,11 @@ impl http_body::Body for Leased {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        if let Some(over) = &mut self.over
-            && let Poll::Ready(ended) = over.as_mut().poll(cx)
-        {
-            self.over = None;
-            // With other grants that still allow the request, it continues.
-            if let Some(denied) = ended {
-                self.body = Body::empty();
-                let ended = Ended::new(move || denied.clone().into());
-                return Poll::Ready(Some(Err(axum::Error::new(ended))));
-            }
+        // With other grants that still allow the request, it continues.
+        if let Poll::Ready(Some(Some(denied))) = self.over.poll_next_unpin(cx) {
+            self.body = Body::empty();
+            let ended = Ended::new(move || denied.clone().into());
+            return Poll::Ready(Some(Err(axum::Error::new(ended))));
         }
         Pin::new(&mut self.body).poll_frame(cx)
     }
