@@ -20,7 +20,7 @@ use headwater::{
     App, Format, OpenApi, Path, Problem, StatusCode, get,
     test::{TestClient, TestStream},
 };
-use headwater_hub::{Durable, DurableBuilder, Hub, Limits, Options, RateLimits};
+use headwater_hub::{Durable, DurableBuilder, Hub, Limits, Options};
 use headwater_log::{DiskLog, DiskOptions, Durability, Log, MemoryLog, MemoryOptions};
 use http_body_util::BodyExt as _;
 use schemars::JsonSchema;
@@ -565,42 +565,4 @@ async fn readers_that_read_nothing_leave_room_for_those_of_other_addresses() {
             .data_ref()
             .is_some_and(|data| data.len() > 1_000_000)
     );
-}
-
-#[tokio::test]
-async fn readers_of_one_address_are_limited_as_those_of_a_stream_are() {
-    let mut rates = RateLimits::default();
-    rates.address = "open=1".parse().expect("it is a rate");
-    let options = Options::new().rate_limits(rates);
-    let hub = Hub::with_options(Arc::new(MemoryLog::default()), options);
-    let endless =
-        async |State(hub): State<Hub>| hub.durable("endless").run(stream::pending::<u64>).await;
-    let app = Router::new()
-        .route("/", axum::routing::get(endless))
-        .layer(headwater::layer())
-        .with_state(hub.clone())
-        .merge(hub.app().into_router());
-    let read = |path: &str, address: [u8; 4]| {
-        let request = Request::get(path)
-            .extension(ConnectInfo(SocketAddr::from((address, 1))))
-            .body(Body::empty())
-            .expect("it is a request");
-        app.clone().oneshot(request)
-    };
-    let (one, other) = ([192, 0, 2, 1], [192, 0, 2, 2]);
-    let open = read("/", one).await.expect("it never fails");
-    assert_eq!(open.status(), 200);
-    for path in ["/", "/streams/endless?live=sse&offset=-1"] {
-        let refused = read(path, one).await.expect("it never fails");
-        assert_eq!(refused.status(), 429, "{path}");
-        let problem = to_bytes(refused.into_body(), 1 << 20).await;
-        let problem: Value =
-            serde_json::from_slice(&problem.expect("it is whole")).expect("it is JSON");
-        assert_eq!(problem["code"], "rate_limited", "{path}: {problem}");
-    }
-    let open = [open, read("/", other).await.expect("it never fails")];
-    assert_eq!(open[1].status(), 200);
-    drop(open);
-    assert_eq!(read("/", one).await.expect("it never fails").status(), 200);
-    assert!(hub.cancel("endless").await);
 }

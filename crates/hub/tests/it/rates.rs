@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use axum::{body::Body, extract::ConnectInfo};
+use axum::{
+    body::Body,
+    extract::{ConnectInfo, State},
+};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use headwater_hub::RateLimits;
@@ -19,15 +22,17 @@ struct Limited(axum::Router);
 
 impl Limited {
     fn new(address: &str) -> Self {
+        Self::with(address, |_| axum::Router::new())
+    }
+
+    /// Creates a hub beside an app.
+    fn with(address: &str, app: impl FnOnce(&Hub) -> axum::Router) -> Self {
         let mut limits = RateLimits::default();
         limits.address = address.parse().expect("they are rates");
         let options = Options::new().rate_limits(limits);
         let log = Arc::new(MemoryLog::new(MemoryOptions::default()));
-        Self(
-            Hub::with_options(log, options.long_poll(Duration::from_secs(5)))
-                .app()
-                .into_router(),
-        )
+        let hub = Hub::with_options(log, options.long_poll(Duration::from_secs(5)));
+        Self(app(&hub).merge(hub.app().into_router()))
     }
 
     async fn send(
@@ -181,6 +186,31 @@ async fn an_address_has_only_so_many_live_readers() {
     assert_eq!(other.status(), 200);
     drop(open);
     assert_eq!(hub.get(ONE, live[0]).await.status(), 200);
+}
+
+#[tokio::test]
+async fn readers_of_a_durable_handler_count_for_their_address() {
+    let endless = async |State(hub): State<Hub>| {
+        let numbers = futures_util::stream::pending::<u64>;
+        hub.durable("endless").run(numbers).await
+    };
+    let hub = Limited::with("open=1", |hub| {
+        let handler = axum::routing::get(endless);
+        let app = axum::Router::new().route("/endless", handler);
+        app.layer(headwater::layer()).with_state(hub.clone())
+    });
+    let open = hub.get(ONE, "/endless").await;
+    assert_eq!(open.status(), 200);
+    for path in ["/endless", "/streams/endless?live=sse&offset=-1"] {
+        let refused = hub.get(ONE, path).await;
+        assert_eq!(refused.status(), 429, "{path}");
+        let problem = refused.into_body().collect().await.expect("it is whole");
+        let problem: Value = serde_json::from_slice(&problem.to_bytes()).expect("it is JSON");
+        assert_eq!(problem["code"], "rate_limited", "{path}: {problem}");
+    }
+    assert_eq!(hub.get(OTHER, "/endless").await.status(), 200);
+    drop(open);
+    assert_eq!(hub.get(ONE, "/endless").await.status(), 200);
 }
 
 #[tokio::test(start_paused = true)]
