@@ -39,6 +39,19 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// Returns the state without what follows from the rest of its stream.
+    pub(crate) fn stored(&self) -> Self {
+        Self {
+            tail: self.floor,
+            bytes: 0,
+            forks: 0,
+            expires: 0,
+            due: 0,
+            producers: 0,
+            ..self.clone()
+        }
+    }
+
     /// Adds messages that end at an offset.
     pub(crate) fn add(&mut self, end: u64, bytes: u64, time: u64) {
         self.tail = end;

@@ -38,6 +38,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::append::{Append, Outcome};
+use crate::encoding::birth::Fork;
 use crate::error::{Error, Kind};
 use crate::follow::{Follower, OrderFollower};
 use crate::incarnation::Identity;
@@ -49,7 +50,6 @@ use crate::producers::Known;
 use crate::read::{Chunk, Created, Extent, Info, Matching, OrderChunk, Page, ReadFrom, Usage};
 use crate::settings::{self, Create, ForkFrom};
 use engine::Engine;
-use format::settings::Fork;
 use headwater_journal::Disk;
 use queue::{Appended, Reply, Request};
 use reader::Span;

@@ -11,9 +11,9 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Notify, oneshot};
 
-use super::format::settings::Fork;
 use super::stream::Stream;
 use crate::append::{Append, Outcome};
+use crate::encoding::birth::Fork;
 use crate::error::{Error, Kind};
 use crate::name::StreamName;
 use crate::read::Created;

@@ -11,15 +11,16 @@ use parking_lot::{Mutex, RwLock};
 use super::failure::io_failure;
 use super::format::bytes::Malformed;
 use super::format::commit::IndexChange;
-use super::format::ended::{self, Ends};
+use super::format::ended::Ends;
+use super::format::keys;
 use super::format::log_head::{self, Head};
 use super::format::manifest::Manifest;
 use super::format::record::{self, Record};
-use super::format::settings::Birth;
-use super::format::{keys, settings, state};
 use super::segments::{Located, SegmentFile, Segments, Size};
 use super::sorted::{Entry, Sorted};
 use crate::append_rules::State;
+use crate::encoding::birth::{self, Birth};
+use crate::encoding::{ended, producer, state};
 use crate::error::Error;
 use crate::incarnation::Identity;
 use crate::name::StreamName;
@@ -118,7 +119,7 @@ impl Store {
     }
 
     pub(crate) fn birth(&self, id: u64) -> Result<Option<Birth>, Error> {
-        self.meta(&keys::settings(id), "a stream's settings", settings::decode)
+        self.meta(&keys::settings(id), "a stream's settings", birth::decode)
     }
 
     pub(crate) fn state(&self, id: u64) -> Result<Option<State>, Error> {
@@ -127,7 +128,7 @@ impl Store {
 
     pub(crate) fn producer(&self, id: u64, name: &str) -> Result<Option<ProducerState>, Error> {
         let key = keys::producer(id, name);
-        self.meta(&key, "a producer's state", state::decode_producer)
+        self.meta(&key, "a producer's state", producer::decode)
     }
 
     /// Returns the states of at most `most` producers of a stream whose ids come after `after`, in
@@ -148,7 +149,7 @@ impl Store {
         let found = self.index.range(&from, &keys::producer(next, ""), most)?;
         let decode = |(key, value): (Vec<u8>, Bytes)| {
             let name = keys::producer_of(&key).map(str::to_owned);
-            match (name, state::decode_producer(&value)) {
+            match (name, producer::decode(&value)) {
                 (Some(name), Ok(state)) => Ok((name, state)),
                 _ => Err(malformed("a producer's state", &key)),
             }
@@ -185,7 +186,9 @@ impl Store {
     pub(crate) fn ended(&self, from: u64, to: u64, most: usize) -> Result<Vec<Ended>, Error> {
         let found = self.index.range(&keys::end(from), &keys::end(to), most)?;
         let decode = |(key, value): (Vec<u8>, Bytes)| {
-            ended::decode(&key, &value).map_err(|Malformed| malformed("a stream's end", &key))
+            let position = keys::end_of(&key).ok_or(Malformed);
+            let end = position.and_then(|position| ended::decode(position, &value));
+            end.map_err(|Malformed| malformed("a stream's end", &key))
         };
         found.into_iter().map(decode).collect()
     }

@@ -9,10 +9,10 @@ use tokio::sync::watch;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::format::record::Record;
-use super::format::settings::{Birth, Fork};
 use super::store::Store;
 use crate::append_rules::State;
 use crate::clock::{JUMP, Timestamp, millis};
+use crate::encoding::birth::{Birth, Fork};
 use crate::error::{Error, Kind};
 use crate::follow::Progress;
 use crate::incarnation::{Identity, Lineage};

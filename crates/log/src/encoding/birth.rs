@@ -1,4 +1,4 @@
-//! The settings with which a stream was created. They are written once.
+//! The part of a stream that doesn't change: its name, its settings and its fork point.
 //!
 //! ```text
 //! n = a number as LEB128, text = length n, then the bytes
@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::bytes::{Cursor, Malformed, put_bytes, put_number};
-use crate::clock::Timestamp;
+use super::{Cursor, Malformed, put_bytes, put_number};
+use crate::clock::{Timestamp, millis};
 use crate::name::StreamName;
 use crate::offset::Offset;
 use crate::settings::{Expiry, ForkPoint, Settings, Skip};
@@ -46,10 +46,6 @@ const SCHEMA: u8 = 16;
 const FORK: u8 = 32;
 const CUT: u8 = 64;
 const SKIP_BYTES: u8 = 128;
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
-}
 
 pub(crate) fn encode(birth: &Birth) -> Vec<u8> {
     let mut out = vec![0];

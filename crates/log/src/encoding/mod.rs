@@ -1,4 +1,10 @@
-//! The encodings of numbers and texts, and the seal on values of the engine on a disk.
+//! The encodings of numbers and texts, of the values that several engines store, and the seal on values of
+//! the engine on a disk.
+
+pub(crate) mod birth;
+pub(crate) mod ended;
+pub(crate) mod producer;
+pub(crate) mod state;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 

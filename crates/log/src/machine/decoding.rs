@@ -1,11 +1,7 @@
 //! The decoding of the state. `frozen.rs` documents the format.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use headwater_wire::Digest;
 use tokio::sync::watch;
 
 use super::ended::{self, Ends};
@@ -13,17 +9,15 @@ use super::{
     Followed, Fork, Machine, PER_MESSAGE, PER_STREAM, Record, Rules, Stored, Stream,
     producer_weight, weight,
 };
-use crate::append::Producer;
 use crate::append_rules::State;
 use crate::clock::Timestamp;
-use crate::encoding::{Cursor, Malformed};
-use crate::incarnation::{Incarnation, Lineage, Mark};
-use crate::limits::{FORK_DEPTH, PRODUCER_NUMBER, PRODUCER_WINDOW};
-use crate::name::StreamName;
+use crate::encoding::birth::{self, Birth};
+use crate::encoding::{self, Cursor, Malformed, producer, state};
+use crate::incarnation::Lineage;
+use crate::limits::{FORK_DEPTH, PRODUCER_NUMBER};
 use crate::offset::{Offset, Position};
-use crate::producers::{ProducerState, Published, Window};
-use crate::read::{EndCause, Ended};
-use crate::settings::{self, Expiry, ForkPoint, Settings, Skip};
+use crate::producers::ProducerState;
+use crate::settings;
 
 /// Decodes the handle of a record that has this number of messages. A handle that it returns has them.
 pub type TakeHandle<'a, S> = &'a mut dyn FnMut(&mut Cursor<'_>, usize) -> Result<S, Malformed>;
@@ -110,11 +104,14 @@ impl<S: Stored> Machine<S> {
         order: &mut Vec<Placed>,
         take: TakeHandle<'_, S>,
     ) -> Result<Stream<S>, Malformed> {
-        let name = name(from)?;
-        let (created, used) = (Timestamp(from.number()?), Timestamp(from.number()?));
-        let appended = from.number()?;
-        let settings = settings(from)?;
-        let fork = option(from, |from| self.fork(from, id))?;
+        let Birth {
+            name,
+            created,
+            settings,
+            fork,
+        } = birth::decode(from.bytes()?)?;
+        let used = Timestamp(from.number()?);
+        let fork = fork.map(|fork| self.fork(fork, id)).transpose()?;
         let own = self.rules.identity.stream(id);
         let (lineage, depth) = match &fork {
             Some(fork) => {
@@ -126,20 +123,19 @@ impl<S: Stored> Machine<S> {
             None => (Lineage::new(own), 0),
         };
         require(depth <= FORK_DEPTH)?;
-        let mut state = state(from)?;
-        state.appended = appended;
+        let mut state = state::decode(from.bytes()?)?.stored();
+        require(state.floor.max(state.trimmed) <= Offset::MAX.number())?;
         require(
             fork.as_ref()
                 .is_none_or(|fork| fork.point.own.number() <= state.floor),
         )?;
         let producers = producers(from)?;
-        state.tail = state.floor;
         let records = records(from, id, &mut state, order, take)?;
         Ok(Stream {
             name,
             lineage,
             settings,
-            created,
+            created: Timestamp(created),
             used,
             state,
             producers,
@@ -150,37 +146,24 @@ impl<S: Stored> Machine<S> {
         })
     }
 
-    /// Decodes the fork point of a stream. The source is older, so it is there already.
-    fn fork(&self, from: &mut Cursor<'_>, id: u64) -> Result<Fork, Malformed> {
-        let source = from.number()?;
+    /// Checks the fork of a stream. The source is older, so it is there already.
+    fn fork(&self, fork: birth::Fork, id: u64) -> Result<Fork, Malformed> {
+        let birth::Fork {
+            id: source,
+            point,
+            cut,
+        } = fork;
         require(source < id)?;
         let stream = self.by_id.get(&source).ok_or(Malformed)?;
-        let at = Offset::new(from.number()?);
-        let skip = match (from.byte()?, from.number()?) {
-            (0, count) => Skip::Messages(count),
-            (1, count) => Skip::Bytes(count),
-            _ => return Err(Malformed),
-        };
-        let own = from.number()?;
-        let cut = option(from, |from| {
-            usize::try_from(from.number()?).map_err(|_| Malformed)
-        })?;
+        require(point.source == stream.name)?;
+        let own = point.own.number();
         require(own <= stream.state.tail)?;
         if let Some(cut) = cut {
             let last = own.checked_sub(1).ok_or(Malformed)?;
             let is_there = self.floor(source) <= last;
             require(!is_there || cut < self.piece(source, last, own).size(0))?;
         }
-        Ok(Fork {
-            source,
-            point: ForkPoint {
-                source: stream.name.clone(),
-                at,
-                skip,
-                own: Offset::new(own),
-            },
-            cut,
-        })
+        Ok(Fork { source, point, cut })
     }
 }
 
@@ -195,29 +178,6 @@ fn place(from: &mut Cursor<'_>) -> Result<u64, Malformed> {
     Ok(number)
 }
 
-fn option<T>(
-    from: &mut Cursor<'_>,
-    take: impl FnOnce(&mut Cursor<'_>) -> Result<T, Malformed>,
-) -> Result<Option<T>, Malformed> {
-    match from.byte()? {
-        0 => Ok(None),
-        1 => take(from).map(Some),
-        _ => Err(Malformed),
-    }
-}
-
-fn flag(from: &mut Cursor<'_>) -> Result<bool, Malformed> {
-    Ok(option(from, |_| Ok(()))?.is_some())
-}
-
-fn owned(from: &mut Cursor<'_>) -> Result<Bytes, Malformed> {
-    from.bytes().map(Bytes::copy_from_slice)
-}
-
-fn name(from: &mut Cursor<'_>) -> Result<StreamName, Malformed> {
-    StreamName::new(from.text()?).map_err(|_| Malformed)
-}
-
 /// Decodes the kept ends. `head` is the end of the order.
 fn ends(from: &mut Cursor<'_>, head: u64) -> Result<Ends, Malformed> {
     let mut ends = Ends {
@@ -230,100 +190,24 @@ fn ends(from: &mut Cursor<'_>, head: u64) -> Result<Ends, Malformed> {
         let position = place(from)?;
         require((after..head).contains(&position))?;
         after = position + 1;
-        let (id, stream) = (from.number()?, name(from)?);
-        let cause = match from.byte()? {
-            0 => EndCause::Deleted,
-            1 => EndCause::Expired,
-            _ => return Err(Malformed),
-        };
-        let time = Timestamp(from.number()?);
-        let tail = Mark {
-            at: Offset::new(place(from)?),
-            incarnation: Incarnation::new(from.number()?).ok_or(Malformed)?,
-        };
-        let end = Ended {
-            position: Position::new(position),
-            stream,
-            id,
-            cause,
-            time,
-            tail,
-        };
+        let end = encoding::ended::decode(position, from.bytes()?)?;
+        require(end.tail.at <= Offset::MAX)?;
         ends.taken += ended::cost(&end);
         ends.kept.insert(position, end);
     }
     Ok(ends)
 }
 
-fn settings(from: &mut Cursor<'_>) -> Result<Settings, Malformed> {
-    let span = |from: &mut Cursor<'_>| from.number().map(Duration::from_millis);
-    let mut settings = Settings::of_type(from.text()?);
-    settings.expiry = match from.byte()? {
-        0 => None,
-        1 => Some(Expiry::Idle(span(from)?)),
-        2 => Some(Expiry::At(Timestamp(from.number()?))),
-        _ => return Err(Malformed),
-    };
-    settings.max_age = option(from, span)?;
-    settings.max_bytes = option(from, |from| from.number())?;
-    settings.schema = option(from, owned)?;
-    settings.note = owned(from)?;
-    Ok(settings)
-}
-
-/// Decodes what isn't derived of a stream's state.
-fn state(from: &mut Cursor<'_>) -> Result<State, Malformed> {
-    Ok(State {
-        floor: place(from)?,
-        trimmed: place(from)?,
-        closed: flag(from)?,
-        closed_by: option(from, |from| {
-            Ok(Producer {
-                id: from.text()?.to_owned(),
-                epoch: from.number()?,
-                seq: from.number()?,
-            })
-        })?,
-        reason: option(from, owned)?,
-        hidden: flag(from)?,
-        seq: option(from, |from| from.text().map(Arc::from))?,
-        ..State::default()
-    })
-}
-
 fn producers(from: &mut Cursor<'_>) -> Result<HashMap<String, ProducerState>, Malformed> {
     let mut producers = HashMap::new();
     for _ in 0..from.number()? {
         let id = from.text()?.to_owned();
-        require(producers.insert(id, producer(from)?).is_none())?;
+        let state = producer::decode(from.bytes()?)?;
+        require(state.epoch.max(state.seq) <= PRODUCER_NUMBER)?;
+        require(state.next.max(state.published.messages) <= Offset::MAX.number())?;
+        require(producers.insert(id, state).is_none())?;
     }
     Ok(producers)
-}
-
-fn producer(from: &mut Cursor<'_>) -> Result<ProducerState, Malformed> {
-    let (epoch, seq) = (from.number()?, from.number()?);
-    require(epoch <= PRODUCER_NUMBER && seq <= PRODUCER_NUMBER)?;
-    let (next, used) = (place(from)?, from.number()?);
-    let messages = place(from)?;
-    let digest = *from.take(16)?.first_chunk().ok_or(Malformed)?;
-    let hashes = from.number()?;
-    require(hashes <= PRODUCER_WINDOW as u64)?;
-    let mut window = Window::default();
-    for _ in 0..hashes {
-        let hash = from.take(4)?.first_chunk().ok_or(Malformed)?;
-        window.push(u32::from_le_bytes(*hash));
-    }
-    Ok(ProducerState {
-        epoch,
-        seq,
-        next,
-        used,
-        published: Published {
-            messages,
-            digest: Digest::from_bytes(digest),
-        },
-        window,
-    })
 }
 
 /// Decodes the records of a stream, and adds them to its state.

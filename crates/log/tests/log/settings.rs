@@ -1,4 +1,4 @@
-//! What the environment sets for tests that repeat rounds.
+//! Settings of tests that repeat rounds, from the environment.
 
 use std::str::FromStr;
 

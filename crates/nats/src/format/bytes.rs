@@ -1,6 +1,8 @@
 //! Numbers and texts in the bytes of a batch.
 
 use bytes::{Buf, Bytes};
+use headwater_log::machine::Cursor;
+pub(crate) use headwater_log::machine::{put_bytes, put_number};
 
 /// A batch that can't be decoded.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -9,20 +11,6 @@ pub(crate) enum Malformed {
     Field,
     #[error("it has an operation of the kind {0}, which this version doesn't know")]
     Kind(u8),
-}
-
-/// Appends a number: seven bits a byte, the lowest first.
-pub(crate) fn put_number(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number.to_le_bytes()[0] | 0x80);
-        number >>= 7;
-    }
-    out.push(number.to_le_bytes()[0]);
-}
-
-pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    put_number(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
 }
 
 /// A reader of the bytes of a batch.
@@ -62,19 +50,11 @@ impl Reader {
     }
 
     pub(crate) fn number(&mut self) -> Result<u64, Malformed> {
-        let mut number = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7f);
-            if (bits << shift) >> shift != bits {
-                return Err(Malformed::Field);
-            }
-            number |= bits << shift;
-            if byte & 0x80 == 0 {
-                return Ok(number);
-            }
-        }
-        Err(Malformed::Field)
+        let mut from = Cursor(&self.bytes);
+        let number = from.number().map_err(|_| Malformed::Field)?;
+        let left = from.0.len();
+        self.bytes.advance(self.bytes.len() - left);
+        Ok(number)
     }
 
     pub(crate) fn size(&mut self) -> Result<usize, Malformed> {

@@ -20,7 +20,7 @@ const HELD: usize = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Link {
     Up,
-    /// What is sent arrives after this time.
+    /// Everything arrives after this time.
     Slow(Duration),
     /// Nothing arrives, and neither side notices, as if packets were dropped. What was sent arrives
     /// once the link is up.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::append_rules::State;
-use crate::disk::format::settings::{Birth, Fork};
 use crate::disk::queue::Reply;
 use crate::disk::stream::Stream;
+use crate::encoding::birth::{Birth, Fork};
 use crate::error::{Error, Kind};
 use crate::name::StreamName;
 use crate::read::Created;

@@ -2,7 +2,8 @@
 
 use crate::clock::Timestamp;
 use crate::disk::format::commit::IndexChange;
-use crate::disk::format::{ended, keys};
+use crate::disk::format::keys;
+use crate::encoding::ended;
 use crate::offset::{Offset, Position};
 use crate::read::{EndCause, Ended};
 

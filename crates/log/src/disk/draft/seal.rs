@@ -2,9 +2,10 @@
 
 use crate::clock::Timestamp;
 use crate::disk::format::commit::{Commit, IndexChange, Part};
+use crate::disk::format::keys;
 use crate::disk::format::log_head::{self, Head};
 use crate::disk::format::record::{self, Record};
-use crate::disk::format::{keys, settings, state};
+use crate::encoding::{birth, producer, state};
 use crate::grouping;
 
 use super::{Draft, Sealed};
@@ -125,7 +126,7 @@ impl Draft<'_> {
         }
         let name = keys::name(change.stream.name().as_str());
         if change.created {
-            let birth = settings::encode(&change.stream.birth);
+            let birth = birth::encode(&change.stream.birth);
             written.put(keys::settings(id), birth);
             if !change.ended {
                 written.put(name.clone(), log_head::encode_number(id));
@@ -193,7 +194,7 @@ impl Draft<'_> {
             }
         }
         for (name, producer) in &change.producers {
-            written.put(keys::producer(id, name), state::encode_producer(producer));
+            written.put(keys::producer(id, name), producer::encode(producer));
         }
     }
 }

@@ -7,8 +7,6 @@ pub(crate) mod keys;
 pub(crate) mod log_head;
 pub(crate) mod manifest;
 pub(crate) mod record;
-pub(crate) mod settings;
-pub(crate) mod state;
 
 pub(crate) use crate::encoding as bytes;
 
