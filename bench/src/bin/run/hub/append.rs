@@ -11,7 +11,7 @@ use headwater_bench::{
 
 use super::{
     folder::Folder,
-    server::{DURABLE, Kind},
+    server::{DURABLE, Kind, Server},
 };
 use crate::{
     options::Options,
@@ -19,14 +19,15 @@ use crate::{
     stats::{median, percentile, rate, ratio, spread},
 };
 
-struct Work {
-    name: &'static str,
+/// Appends by some connections.
+pub(super) struct Work {
+    pub(super) name: &'static str,
     streams: u64,
-    connections: u64,
-    batch: u64,
+    pub(super) connections: u64,
+    pub(super) batch: u64,
 }
 
-const WORK: [Work; 4] = [
+pub(super) const WORK: [Work; 4] = [
     Work {
         name: "1 stream, 16 connections",
         streams: 1,
@@ -53,11 +54,12 @@ const WORK: [Work; 4] = [
     },
 ];
 
+/// The measurements of one work.
 #[derive(Default)]
-struct Figures {
-    messages: Vec<f64>,
-    p50_ms: Vec<f64>,
-    p99_ms: Vec<f64>,
+pub(super) struct Figures {
+    pub(super) messages: Vec<f64>,
+    pub(super) p50_ms: Vec<f64>,
+    pub(super) p99_ms: Vec<f64>,
     server_ns: Vec<f64>,
 }
 
@@ -122,37 +124,52 @@ fn window(options: &Options) -> Duration {
     Duration::from_secs(options.pick(4, 1))
 }
 
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "counts and times far below 2^52"
-)]
 fn measure(kind: Kind, work: &Work, options: &Options, figures: &mut Figures) -> Result<(), Error> {
     let data = Folder::new()?;
     let server = kind.start(&data)?;
-    let mut connection = Connection::open(server.address())?;
-    for stream in 0..work.streams {
-        server.create(&mut connection, &format!("append-{stream}"))?;
+    let warm_up = Duration::from_millis(options.pick(500, 200));
+    work.measure(kind, &server, warm_up, window(options), figures)
+}
+
+impl Work {
+    /// Creates the streams on a server and appends to them.
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "counts and times far below 2^52"
+    )]
+    pub(super) fn measure(
+        &self,
+        kind: Kind,
+        server: &Server,
+        warm_up: Duration,
+        window: Duration,
+        figures: &mut Figures,
+    ) -> Result<(), Error> {
+        let mut connection = Connection::open(server.address())?;
+        for stream in 0..self.streams {
+            server.create(&mut connection, &format!("append-{stream}"))?;
+        }
+        let publishers = |first: u64| -> Vec<Publisher> {
+            (0..self.connections)
+                .map(|number| {
+                    let target = kind.target(&format!("append-{}", number % self.streams));
+                    Publisher::new(&target, first + number, self.batch)
+                })
+                .collect()
+        };
+        let warm_up = Until::Time(warm_up);
+        publish::run(server.address(), publishers(self.connections), warm_up)?;
+        let cpu = server.cpu_ns()?;
+        let until = Until::Time(window);
+        let mut published = publish::run(server.address(), publishers(0), until)?;
+        let cpu = server.cpu_ns()?.saturating_sub(cpu);
+        let messages = (published.appends * self.batch) as f64;
+        published.latencies_ns.sort_unstable();
+        let late = |percent| percentile(&published.latencies_ns, percent) as f64 / 1e6;
+        figures.messages.push(messages / published.seconds);
+        figures.p50_ms.push(late(50));
+        figures.p99_ms.push(late(99));
+        figures.server_ns.push(cpu as f64 / messages);
+        Ok(())
     }
-    let publishers = |first: u64| -> Vec<Publisher> {
-        (0..work.connections)
-            .map(|number| {
-                let target = kind.target(&format!("append-{}", number % work.streams));
-                Publisher::new(&target, first + number, work.batch)
-            })
-            .collect()
-    };
-    let warm_up = Until::Time(Duration::from_millis(options.pick(500, 200)));
-    publish::run(server.address(), publishers(work.connections), warm_up)?;
-    let cpu = server.cpu_ns()?;
-    let until = Until::Time(window(options));
-    let mut published = publish::run(server.address(), publishers(0), until)?;
-    let cpu = server.cpu_ns()?.saturating_sub(cpu);
-    let messages = (published.appends * work.batch) as f64;
-    published.latencies_ns.sort_unstable();
-    let late = |percent| percentile(&published.latencies_ns, percent) as f64 / 1e6;
-    figures.messages.push(messages / published.seconds);
-    figures.p50_ms.push(late(50));
-    figures.p99_ms.push(late(99));
-    figures.server_ns.push(cpu as f64 / messages);
-    Ok(())
 }

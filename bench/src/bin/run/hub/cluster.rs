@@ -6,16 +6,10 @@ use std::{
     time::Duration,
 };
 
-use headwater_bench::{
-    Error,
-    http::Connection,
-    item::LINE_BYTES,
-    load,
-    publish::{self, Publisher, Until},
-    system,
-};
+use headwater_bench::{Error, http::Connection, item::LINE_BYTES, load, publish, system};
 
 use super::{
+    append::{self, WORK, Work},
     fanout::{self, Figures},
     folder::Folder,
     latency,
@@ -24,39 +18,11 @@ use super::{
 };
 use crate::{
     options::Options,
-    report::{Report, Table},
+    report::{Bar, Report, Table},
     stats::{median, percentile, rate, ratio, spread},
 };
 
 const KIND: Kind = Kind::Headwater;
-
-struct Work {
-    name: &'static str,
-    streams: u64,
-    connections: u64,
-    batch: u64,
-}
-
-const WORK: [Work; 3] = [
-    Work {
-        name: "1 stream, 16 connections",
-        streams: 1,
-        connections: 16,
-        batch: 1,
-    },
-    Work {
-        name: "64 streams, 64 connections",
-        streams: 64,
-        connections: 64,
-        batch: 1,
-    },
-    Work {
-        name: "16 streams, 16 connections, batches of 100",
-        streams: 16,
-        connections: 16,
-        batch: 100,
-    },
-];
 
 /// Two hubs on new servers.
 struct Hubs {
@@ -91,30 +57,32 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
     without_leader(options, report)
 }
 
-/// Measurements of one work.
-#[derive(Default)]
-struct Appends {
-    messages: Vec<f64>,
-    plain: Vec<f64>,
-    p50_ms: Vec<f64>,
-    p99_ms: Vec<f64>,
-}
-
 fn appends(options: &Options, report: &mut Report) -> Result<(), Error> {
     let window = Duration::from_secs(options.pick(4, 1));
     let mut rows = Vec::new();
-    for work in &WORK {
-        let mut figures = Appends::default();
+    // Those with 256 connections are for the disk.
+    for work in WORK.iter().filter(|work| work.connections <= 64) {
+        let (mut figures, mut plain_rates) = (append::Figures::default(), Vec::new());
         for _ in 0..options.runs {
-            append(work, window, &mut figures)?;
+            plain_rates.push(append(work, window, &mut figures)?);
         }
-        let (messages, plain) = (median(&figures.messages), median(&figures.plain));
+        let (messages, plain) = (median(&figures.messages), median(&plain_rates));
+        report.bar(Bar {
+            name: format!(
+                "appends on a cluster, {}, against plain publishes",
+                work.name
+            ),
+            wanted: if work.batch > 1 { 20.0 } else { 2.0 },
+            got: messages / plain,
+            at_most: false,
+            unit: "×",
+        });
         rows.push(vec![
             work.name.to_owned(),
             rate(messages),
             spread(&figures.messages, rate),
             rate(plain),
-            spread(&figures.plain, rate),
+            spread(&plain_rates, rate),
             ratio(messages / plain),
             format!("{:.2}", median(&figures.p50_ms)),
             format!("{:.2}", median(&figures.p99_ms)),
@@ -144,37 +112,14 @@ fn appends(options: &Options, report: &mut Report) -> Result<(), Error> {
     Ok(())
 }
 
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "counts and times far below 2^52"
-)]
-fn append(work: &Work, window: Duration, figures: &mut Appends) -> Result<(), Error> {
+/// Measures appends. Returns the rate of plain publishes.
+fn append(work: &Work, window: Duration, figures: &mut append::Figures) -> Result<f64, Error> {
     let hubs = Hubs::start()?;
-    for stream in 0..work.streams {
-        hubs.create(&format!("append-{stream}"))?;
-    }
-    let publishers = |first: u64| -> Vec<Publisher> {
-        (0..work.connections)
-            .map(|number| {
-                let target = KIND.target(&format!("append-{}", number % work.streams));
-                Publisher::new(&target, first + number, work.batch)
-            })
-            .collect()
-    };
-    let server = hubs.hubs[0].address();
     let warm_up = window / 8;
-    publish::run(server, publishers(work.connections), Until::Time(warm_up))?;
-    let mut published = publish::run(server, publishers(0), Until::Time(window))?;
-    published.latencies_ns.sort_unstable();
-    let late = |percent| percentile(&published.latencies_ns, percent) as f64 / 1e6;
-    let messages = (published.appends * work.batch) as f64;
-    figures.messages.push(messages / published.seconds);
-    figures.p50_ms.push(late(50));
-    figures.p99_ms.push(late(99));
+    work.measure(KIND, &hubs.hubs[0], warm_up, window, figures)?;
     let in_flight = work.connections * work.batch;
     hubs.cluster.publish(in_flight, warm_up)?;
-    figures.plain.push(hubs.cluster.publish(in_flight, window)?);
-    Ok(())
+    hubs.cluster.publish(in_flight, window)
 }
 
 fn fan_out(options: &Options, report: &mut Report) -> Result<(), Error> {
@@ -266,6 +211,13 @@ fn without_leader(options: &Options, report: &mut Report) -> Result<(), Error> {
         connection.must(&publish::append(&target, 1, 1))?;
         gaps.push((system::monotonic_ns() - start) as f64 / 1e9);
     }
+    report.bar(Bar {
+        name: "time without appends after the leader is killed".to_owned(),
+        wanted: 5.0,
+        got: median(&gaps),
+        at_most: true,
+        unit: " s",
+    });
     report.table(Table {
         title: "After the leader is killed".to_owned(),
         note: format!(
