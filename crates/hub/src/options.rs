@@ -152,8 +152,8 @@ impl Options {
     /// redeemed once by all of them together. It is for the hub that runs what belongs to one of several; the
     /// others have it by [`shared_log`](Self::shared_log). Default: tickets are in this hub's memory.
     ///
-    /// The log has the key or token with which a ticket was requested, for 30 s and encrypted under the ticket.
-    /// The hub that redeems it verifies it again. An identity of [`authorize`](Self::authorize) can't be
+    /// The log has the token with which a ticket was requested, or the proof of a key, encrypted under the ticket.
+    /// The hub that redeems the ticket verifies it. An identity of [`authorize`](Self::authorize) can't be
     /// verified by another hub, so its tickets stay in the memory of the hub that issued them.
     #[must_use]
     pub fn shared_tickets(mut self) -> Self {

@@ -8,6 +8,7 @@ use ring::{aead, hkdf};
 
 use super::TICKET_PREFIX;
 use crate::NoRandom;
+use crate::keys::{KEY_PREFIX, prove};
 use crate::limits::TOKEN_BYTES;
 use crate::random::{BASE62, SECRET_CHARS, text};
 
@@ -19,10 +20,12 @@ const SALT: &[u8] = b"headwater ticket 1";
 
 /// A ticket that every server accepts which finds its record.
 ///
-/// The record has the credential of the ticket's holder, a key or a token, so that each server verifies it by
+/// The record has the token with which the ticket was requested, or the proof of a key: a MAC of the ticket under
+/// the hash of the key, which the key file has. So each server [verifies](crate::Authenticator::verify_opened) it by
 /// its own keys when the ticket is redeemed. It is encrypted (AES-256-GCM) under a key that is derived
-/// from the ticket (HKDF-SHA-256), so a record tells nothing to those who don't have the ticket. The server
-/// stores the record, and makes sure that only one redemption of an [`id`](Self::id) succeeds.
+/// from the ticket (HKDF-SHA-256), so a record tells nothing to those who don't have the ticket. With the ticket,
+/// it gives a token, which expires, but no key. The server stores the record, and makes sure that only one
+/// redemption of an [`id`](Self::id) succeeds.
 ///
 /// ```
 /// use std::time::SystemTime;
@@ -31,12 +34,12 @@ const SALT: &[u8] = b"headwater ticket 1";
 ///
 /// let identity = Identity::anonymous(Grants::none());
 /// let ticket = Tickets::new().issue_shared(identity, SystemTime::now())?;
-/// let record = ticket.seal("hwk_1_x", "records").expect("a key is short");
+/// let record = ticket.seal("a.jwt.x", "records").expect("it is short");
 /// let text = ticket.at("7");
 ///
 /// let (ticket, place) = SharedTicket::parse(&text).expect("it is one");
 /// assert_eq!(place, "7");
-/// assert_eq!(ticket.open(&record, "records").as_deref(), Some("hwk_1_x"));
+/// assert_eq!(ticket.open(&record, "records").as_deref(), Some("a.jwt.x"));
 /// # Ok::<(), headwater_auth::TicketError>(())
 /// ```
 #[derive(PartialEq, Eq)]
@@ -77,22 +80,24 @@ impl SharedTicket {
         BASE64.encode(self.derive(b"redemption"))
     }
 
-    /// Returns the record with a credential. It can be opened only with the same `context`, such as the name of
-    /// what it is stored in. Call it once for a ticket: the key encrypts one text.
+    /// Returns the record for a key or a token. It can be opened only with the same `context`, such as the name
+    /// of what it is stored in. Call it once for a ticket: the key of the encryption is for one text.
     ///
-    /// `None` if the credential is larger than [`TOKEN_BYTES`].
+    /// `None` if the token is larger than [`TOKEN_BYTES`], or the key has not the form of one.
     #[must_use]
     pub fn seal(&self, credential: &str, context: &str) -> Option<Vec<u8>> {
-        if credential.len() > TOKEN_BYTES {
-            return None;
-        }
-        let mut record = credential.as_bytes().to_vec();
+        let mut record = match credential.starts_with(KEY_PREFIX) {
+            true => prove(credential, &self.id())?.into_bytes(),
+            false if credential.len() <= TOKEN_BYTES => credential.as_bytes().to_vec(),
+            false => return None,
+        };
         let (key, nonce) = self.key();
         let sealed = key.seal_in_place_append_tag(nonce, aead::Aad::from(context), &mut record);
         sealed.ok().map(|()| record)
     }
 
-    /// Returns the credential of a record. `None` if it isn't a record of this ticket with this context.
+    /// Returns what a record has: a token, or the proof of a key. `None` if it isn't a record of this ticket with
+    /// this context.
     #[must_use]
     pub fn open(&self, record: &[u8], context: &str) -> Option<String> {
         if record.len() > TOKEN_BYTES + aead::MAX_TAG_LEN {
@@ -101,8 +106,8 @@ impl SharedTicket {
         let mut record = record.to_vec();
         let (key, nonce) = self.key();
         let opened = key.open_in_place(nonce, aead::Aad::from(context), &mut record);
-        let credential = std::str::from_utf8(opened.ok()?);
-        credential.ok().map(ToOwned::to_owned)
+        let text = std::str::from_utf8(opened.ok()?);
+        text.ok().map(ToOwned::to_owned)
     }
 
     /// Returns the key of the ticket's record, and the nonce of the one text that it encrypts.
@@ -132,9 +137,13 @@ impl fmt::Debug for SharedTicket {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
+    use std::time::SystemTime;
 
-    const CREDENTIAL: &str = "hwk_0123456789ab_secret";
+    use super::*;
+    use crate::{AuthError, Authenticator, Grants, KeyFile, KeyStore};
+
+    const CREDENTIAL: &str = "header.claims.signature";
 
     fn ticket() -> SharedTicket {
         SharedTicket::random().unwrap()
@@ -175,12 +184,62 @@ mod tests {
     }
 
     #[test]
+    fn of_a_key_a_record_has_a_proof_for_its_ticket() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.json");
+        let (file, now) = (KeyFile::new(&path), SystemTime::now());
+        let [key, other] = ["a", "b"].map(|name| {
+            let key = file.create(name, Grants::none(), None, now);
+            key.unwrap().token().to_owned()
+        });
+        let keys = Arc::new(KeyStore::open(&path).unwrap());
+        let authenticator = Authenticator::new().keys(Arc::clone(&keys));
+        let ticket = ticket();
+        let opened = ticket
+            .seal(&key, "a")
+            .and_then(|record| ticket.open(&record, "a"));
+        let opened = opened.unwrap();
+        assert!(!opened.contains(&key[17..]), "{opened}");
+        let verify = |ticket: &SharedTicket, opened: &str| {
+            let identity = authenticator.verify_opened(ticket, opened, now);
+            identity.map(|identity| identity.subject().to_owned())
+        };
+        assert_eq!(verify(&ticket, &opened), Ok("a".to_owned()));
+        // It is no credential, and is of no use for another ticket or key.
+        assert_eq!(
+            authenticator.verify(&opened, now).unwrap_err().code(),
+            "malformed"
+        );
+        let foreign = SharedTicket::random().unwrap();
+        assert_eq!(verify(&foreign, &opened), Err(AuthError::BadSignature));
+        let replaced = opened.replace(&key[4..16], &other[4..16]);
+        assert_eq!(verify(&ticket, &replaced), Err(AuthError::BadSignature));
+        let unknown = opened.replace(&key[4..16], "0123456789ab");
+        assert_eq!(verify(&ticket, &unknown), Err(AuthError::BadSignature));
+        for bad in [
+            "hwp_",
+            "hwp_a",
+            "hwp__",
+            "hwp_a_%",
+            &opened[..opened.len() - 1],
+        ] {
+            assert!(verify(&ticket, bad).is_err(), "{bad}");
+        }
+        file.revoke("a", now).unwrap();
+        keys.reload_if_changed(now).unwrap();
+        assert_eq!(verify(&ticket, &opened), Err(AuthError::Revoked));
+        let without = Authenticator::new().verify_opened(&ticket, &opened, now);
+        assert_eq!(without.unwrap_err().code(), "malformed");
+    }
+
+    #[test]
     fn a_credential_has_the_size_of_a_token_at_most() {
         let ticket = ticket();
         let largest = "x".repeat(TOKEN_BYTES);
         let record = ticket.seal(&largest, "a").unwrap();
         assert_eq!(ticket.open(&record, "a"), Some(largest.clone()));
         assert_eq!(ticket.seal(&format!("{largest}x"), "a"), None);
+        assert_eq!(ticket.seal("hwk_a_b", "a"), None);
         let mut long = record;
         long.push(0);
         assert_eq!(ticket.open(&long, "a"), None);

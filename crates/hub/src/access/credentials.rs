@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use headwater_auth::{AuthError, Identity};
+use headwater_auth::{AuthError, Authenticator, Identity};
 use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 
 use super::{Access, Denied};
@@ -60,13 +60,22 @@ impl Access {
     ///
     /// # Errors
     /// It isn't valid.
-    pub(super) fn verify(&self, token: &str) -> Result<Identity, Denied> {
+    fn verify(&self, token: &str) -> Result<Identity, Denied> {
+        self.verify_by(|authenticator, now| authenticator.verify(token, now))
+    }
+
+    /// Returns the identity of what an authenticator verifies.
+    ///
+    /// # Errors
+    /// It isn't valid.
+    pub(super) fn verify_by(
+        &self,
+        verify: impl Fn(&Authenticator, SystemTime) -> Result<Identity, AuthError>,
+    ) -> Result<Identity, Denied> {
         let now = SystemTime::now();
-        let identity = match self.authenticator.verify(token, now) {
-            // It may be a key that was created just now.
-            Err(AuthError::BadSignature) if self.reload_again() => {
-                self.authenticator.verify(token, now)
-            }
+        let identity = match verify(&self.authenticator, now) {
+            // It may be of a key that was created just now.
+            Err(AuthError::BadSignature) if self.reload_again() => verify(&self.authenticator, now),
             identity => identity,
         };
         identity.map_err(Denied::Unknown)

@@ -118,11 +118,15 @@ impl Access {
     /// Returns the identity of a ticket that has a record, and redeems it.
     ///
     /// # Errors
-    /// The ticket isn't valid, or its credential isn't any more. The log or the issuer of tokens can't tell.
+    /// The ticket isn't valid, or the key or token behind it isn't any more. The log or the issuer of tokens can't tell.
     async fn redeem(&self, records: &TicketRecords, ticket: &str) -> Verified {
         let found = records.find(ticket).await.map_err(Denied::tickets)?;
         let found = found.ok_or(NO_TICKET)?;
-        let verify = || self.verify(&found.credential);
+        let verify = || {
+            self.verify_by(|authenticator, now| {
+                authenticator.verify_opened(&found.ticket, &found.opened, now)
+            })
+        };
         // Before the redemption, so that a ticket can be used again once the issuer answers.
         let identity = self.with_newer_keys(verify(), verify).await?;
         if !records.redeem(&found).await.map_err(Denied::tickets)? {

@@ -1,13 +1,13 @@
 //! Tickets on a log that other hubs use too: every hub accepts them, and all hubs together once.
 //!
 //! A ticket is `hwt_SECRET.PERIOD.OFFSET`. Its record is the message at that offset of the stream
-//! `__ds/tickets/PERIOD`. It has the credential with which the ticket was requested, encrypted under a key that is
-//! derived from the ticket ([`SharedTicket`]). So the log alone gives access to nothing, and the hub that
-//! redeems a ticket verifies the credential by its own keys.
+//! `__ds/tickets/PERIOD`. It has the token with which the ticket was requested, or the proof of a key, encrypted
+//! under a key that is derived from the ticket ([`SharedTicket`]). So the log alone gives access to nothing,
+//! and the hub that redeems a ticket verifies what is in the record by its own keys.
 //!
 //! ```text
 //! POST /tickets      append the record                         ─► offset ─► ticket
-//! GET …?ticket=…     read the record, decrypt it, verify the credential
+//! GET …?ticket=…     read the record, decrypt it, verify the token or proof
 //!                    append, as the producer that the ticket names ─► the first one is admitted
 //! ```
 //!
@@ -16,8 +16,9 @@
 //!
 //! A stream for each ticket would be simpler, but the ends of streams use up [`Limits::ended`], which is for
 //! readers of `/events`. So the tickets of a period share a stream. Its messages are trimmed at the end of a
-//! ticket's life. It remembers producers until it ends, and it ends when it wasn't used for a period. That
-//! is two periods and a ticket's life after it began at the latest.
+//! ticket's life, by the time of the log, so the clocks of the hubs don't matter. It remembers producers until
+//! it ends, and it ends when it wasn't used for a period. That is two periods and a ticket's life after it
+//! began at the latest.
 //!
 //! [`Limits::ended`]: headwater_log::Limits::ended
 
@@ -44,7 +45,8 @@ pub(super) struct TicketRecords(Arc<dyn Log>);
 /// A ticket whose record was found and opened.
 pub(super) struct FoundTicket {
     pub(super) ticket: SharedTicket,
-    pub(super) credential: String,
+    /// What the record has.
+    pub(super) opened: String,
     stream: StreamName,
 }
 
@@ -68,7 +70,7 @@ impl TicketRecords {
         let period = since.as_secs() / TICKET_PERIOD.as_secs();
         let stream = stream_of(period)?;
         let record = ticket.seal(credential, stream.as_str());
-        let record = record.ok_or_else(|| Error::storage("the credential is too large"))?;
+        let record = record.ok_or_else(|| Error::storage("the credential can't be stored"))?;
         let append = Append::new(vec![record.into()]);
         let appended = match log.append(&stream, append.clone()).await {
             Err(error) if error.is_not_found() => {
@@ -102,10 +104,10 @@ impl TicketRecords {
             Err(error) if is_missing(&error) => None,
             Err(error) => return Err(error),
         };
-        let credential = record.and_then(|it| ticket.open(&it.bytes, stream.as_str()));
-        Ok(credential.map(|credential| FoundTicket {
+        let opened = record.and_then(|it| ticket.open(&it.bytes, stream.as_str()));
+        Ok(opened.map(|opened| FoundTicket {
             ticket,
-            credential,
+            opened,
             stream,
         }))
     }
@@ -169,7 +171,7 @@ mod tests {
 
     use super::*;
 
-    const CREDENTIAL: &str = "hwk_0123456789ab_secret";
+    const CREDENTIAL: &str = "header.claims.signature";
 
     struct Fixture {
         log: Arc<MemoryLog>,
@@ -226,7 +228,7 @@ mod tests {
         it.pass(TICKET_LIFE - Duration::from_millis(1));
         for _ in 0..2 {
             let found = it.find(&first).await.unwrap();
-            assert_eq!(found.credential, CREDENTIAL);
+            assert_eq!(found.opened, CREDENTIAL);
         }
         let found = it.find(&first).await.unwrap();
         assert!(it.records.redeem(&found).await.unwrap());

@@ -50,7 +50,7 @@ impl Faulty {
 
     async fn answer(&self, name: &StreamName) {
         if self.has(Fault::Silence, name) {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
