@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions};
+use async_nats::{Client, ConnectOptions, Event};
 
 use crate::leader::Choice;
 use crate::limits::{ACK_TIMEOUT, CONNECT_TIMEOUT, LIVE_RECORDS, RECONNECT_PAUSE};
@@ -13,12 +13,29 @@ use crate::servers::{shown, split, with_user};
 
 /// Connects to the account of the log.
 pub(crate) async fn client(options: &NatsOptions, choice: &Choice) -> Result<Client, Why> {
-    let mut connect = ConnectOptions::new()
-        .name("headwater")
+    connected(options, choice.of(ConnectOptions::new().name("headwater"))).await
+}
+
+/// Connects for live records. It says if they can't be had: the log is slower without them.
+pub(crate) async fn live_client(options: &NatsOptions) -> Result<Client, Why> {
+    let connect = ConnectOptions::new()
+        .name("headwater live")
+        .subscription_capacity(LIVE_RECORDS)
+        .event_callback(async |event| match event {
+            Event::ServerError(error) => {
+                tracing::warn!(%error, "the cluster refuses the live records of the log");
+            }
+            Event::SlowConsumer(_) => tracing::debug!("live records were dropped"),
+            _ => {}
+        });
+    connected(options, connect).await
+}
+
+async fn connected(options: &NatsOptions, connect: ConnectOptions) -> Result<Client, Why> {
+    let mut connect = connect
         .connection_timeout(CONNECT_TIMEOUT)
         .ping_interval(Duration::from_secs(2))
         .request_timeout(Some(ACK_TIMEOUT))
-        .subscription_capacity(LIVE_RECORDS)
         .reconnect_delay_callback(|attempts| {
             let pause = Duration::from_millis(20) * u32::try_from(attempts.min(50)).unwrap_or(50);
             pause.min(RECONNECT_PAUSE)
@@ -34,7 +51,7 @@ pub(crate) async fn client(options: &NatsOptions, choice: &Choice) -> Result<Cli
     if let Some(token) = &options.credentials.token {
         connect = connect.token(token.clone());
     }
-    let connect = choice.of(with_tls(connect, &options.tls));
+    let connect = with_tls(connect, &options.tls);
     let connected = with_user(connect, &options.servers)
         .connect(options.servers.clone())
         .await;

@@ -62,7 +62,7 @@ use leader::Contact;
 use limits::{ACK_TIMEOUT, REPLAY_STALLED, SNAPSHOT_SYNC, SWEEP_STEP, WRITE_DEADLINE};
 use open_error::Why;
 use replica::Reply;
-use setup::Cluster;
+use setup::{Cluster, Live};
 use snapshots::Keeper;
 
 #[doc = include_str!("format.md")]
@@ -89,6 +89,7 @@ impl NatsLog {
     /// [`NatsOptions::durability`]; or if records were removed, and no snapshot has taken their place.
     pub async fn open(options: NatsOptions) -> Result<Self, OpenError> {
         let cluster = Cluster::connect(&options).await?;
+        let live = Live::subscribe(&options).await?;
         let (head, seen) = watch::channel(Position::START);
         let (replica, snapshot) = snapshots::load(&cluster, &head).await?;
         let pause = match options.durability {
@@ -124,7 +125,6 @@ impl NatsLog {
             keeper: tokio::sync::Mutex::new(keeper),
             delivered: AtomicU64::new(0),
         });
-        let live = engine.cluster.live().await?;
         let tasks = vec![
             tokio::spawn(tail::follow(Arc::clone(&engine), live)).abort_handle(),
             tokio::spawn(engine::name_ends(Arc::clone(&engine), waiting)).abort_handle(),

@@ -16,7 +16,7 @@ use headwater_log::Identity;
 use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
-use crate::connect::{client, system_client};
+use crate::connect::{client, live_client, system_client};
 use crate::leader::{Choice, hears_most};
 use crate::limits::{
     ACK_TIMEOUT, MAX_REPLICAS, MIN_PAYLOAD, PART_BYTES, PART_MARGIN, PREFIX_BYTES, REPLICAS,
@@ -30,7 +30,7 @@ use crate::snapshots::{Store, subjects};
 const IDENTITY: &str = "headwater-identity";
 /// The entry that has the version of the layout.
 const LAYOUT: &str = "headwater-layout";
-const LAYOUT_VERSION: &str = "1";
+const LAYOUT_VERSION: &str = "2";
 
 /// A connection to the log's JetStream stream.
 #[derive(Clone, Debug)]
@@ -86,7 +86,7 @@ impl Cluster {
         if info.config.republish != republish {
             let stream = name;
             let what = format!(
-                "its records aren't republished to {}",
+                "its records aren't republished from {subject} to {}, with their content",
                 live_subject(&stream)
             );
             return Err(Why::Changed { stream, what });
@@ -110,12 +110,6 @@ impl Cluster {
         })
     }
 
-    /// Subscribes to the records that are stored from now on.
-    pub(crate) async fn live(&self) -> Result<Subscriber, Why> {
-        let live = self.client.subscribe(live_subject(&self.name)).await;
-        live.map_err(|error| Why::JetStream(error.into()))
-    }
-
     /// Returns the bytes of a record, if the leader has it.
     pub(crate) async fn record(&self, sequence: u64) -> Result<Option<Bytes>, String> {
         let request = self.stream.get_raw_message(sequence);
@@ -136,6 +130,26 @@ impl Cluster {
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("the leader doesn't answer".to_owned()),
         }
+    }
+}
+
+/// The records that are stored from now on.
+///
+/// They have a connection of their own. Servers close the connection of a hub that reads them too slowly, and
+/// its appends and reads don't have to begin again then.
+pub(crate) struct Live {
+    pub(crate) records: Subscriber,
+    _client: Client,
+}
+
+impl Live {
+    pub(crate) async fn subscribe(options: &NatsOptions) -> Result<Self, Why> {
+        let client = live_client(options).await?;
+        let records = client.subscribe(live_subject(&options.prefix)).await;
+        Ok(Self {
+            records: records.map_err(|error| Why::JetStream(error.into()))?,
+            _client: client,
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use async_nats::Subscriber;
 use async_nats::datetime::{DateTime, parse_rfc3339};
@@ -17,13 +18,14 @@ use async_nats::jetstream::message::Message;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use headwater_log::Timestamp;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::engine::{Engine, Settled};
 use crate::format::part::{NoPart, Part};
 use crate::limits::{AHEAD, BEHIND, EARLY_BYTES, IDLE_CHECK, LIVE_STALLED, RETRY_PAUSE, STALLED};
 use crate::replica::Applied;
+use crate::setup::Live;
 
 /// A record that the cluster has stored.
 struct Record {
@@ -43,11 +45,12 @@ impl Record {
         ))
     }
 
-    /// Reads a record that the leader has published again. `None` if the message isn't one.
+    /// Reads a live record. `None` if the message isn't one.
     fn of_live(message: async_nats::Message) -> Option<Self> {
         let headers = message.headers?;
-        let sequence = headers.get(NATS_SEQUENCE)?.as_str().parse().ok()?;
-        let stored = parse_rfc3339(headers.get(NATS_TIME_STAMP)?.as_str()).ok()?;
+        // The server adds its headers after those of the writer.
+        let sequence = headers.get_last(NATS_SEQUENCE)?.as_str().parse().ok()?;
+        let stored = parse_rfc3339(headers.get_last(NATS_TIME_STAMP)?.as_str()).ok()?;
         Some(Self::at(sequence, stored, message.payload))
     }
 
@@ -61,7 +64,7 @@ impl Record {
     }
 }
 
-/// Live records that came before those that precede them.
+/// Live records that came before others that precede them: the newest ones, up to a number of bytes.
 #[derive(Default)]
 struct Early {
     records: VecDeque<Record>,
@@ -69,41 +72,63 @@ struct Early {
 }
 
 impl Early {
-    /// Adds a record. Without room, the consumer delivers it.
-    fn put(&mut self, record: Record) {
-        if self.bytes + record.payload.len() <= EARLY_BYTES {
-            self.bytes += record.payload.len();
-            self.records.push_back(record);
+    /// Adds a record, and removes the oldest ones if there are too many. A consumer delivers those.
+    fn put(&mut self, mut record: Record) {
+        // The message may be a small part of a large buffer.
+        record.payload = Bytes::copy_from_slice(&record.payload);
+        self.bytes += weight(&record);
+        self.records.push_back(record);
+        while self.bytes > EARLY_BYTES {
+            self.pop();
         }
     }
 
-    /// Takes the oldest record, if it is this one or one before.
-    fn take(&mut self, up_to: u64) -> Option<Record> {
-        let record = self
-            .records
-            .pop_front_if(|record| record.sequence <= up_to)?;
-        self.bytes -= record.payload.len();
+    /// Takes the record after `applied`, if it is the oldest one.
+    fn take_next(&mut self, applied: u64) -> Option<Record> {
+        while self.records.front()?.sequence <= applied {
+            self.pop();
+        }
+        let is_next = self.records.front()?.sequence == applied + 1;
+        if is_next { self.pop() } else { None }
+    }
+
+    fn pop(&mut self) -> Option<Record> {
+        let record = self.records.pop_front()?;
+        self.bytes -= weight(&record);
         Some(record)
     }
 }
 
+fn weight(record: &Record) -> usize {
+    record.payload.len() + size_of::<Record>()
+}
+
 /// Follows the log until the hub fails or the task is aborted.
-pub(crate) async fn follow(engine: Arc<Engine>, mut live: Subscriber) {
+pub(crate) async fn follow(engine: Arc<Engine>, mut live: Live) {
+    let mut early = Early::default();
     loop {
-        match records(&engine).await {
-            Ok(records) => {
-                if let Err(reason) = apply_all(&engine, records, &mut live).await {
-                    tracing::debug!(%reason, "the log needs a new consumer");
+        let pause = match records(&engine).await {
+            Ok(records) => match apply_all(&engine, records, &mut live.records, &mut early).await {
+                Ok(Gap) => Duration::ZERO,
+                Err(reason) => {
+                    tracing::warn!(%reason, "the log's consumer is replaced");
+                    RETRY_PAUSE
                 }
+            },
+            Err(reason) => {
+                tracing::warn!(%reason, "no consumer of the log");
+                RETRY_PAUSE
             }
-            Err(reason) => tracing::warn!(%reason, "no consumer of the log"),
-        }
+        };
         if engine.failed.lock().is_some() {
             return;
         }
-        sleep(RETRY_PAUSE).await;
+        sleep(pause).await;
     }
 }
+
+/// Live records are missing, and no consumer delivers them yet.
+struct Gap;
 
 /// Starts to read after the last record that was applied.
 async fn records(engine: &Engine) -> Result<Ordered, String> {
@@ -124,13 +149,18 @@ async fn records(engine: &Engine) -> Result<Ordered, String> {
     }
 }
 
-/// Applies records until some are missing and no consumer delivers them.
-async fn apply_all(engine: &Engine, records: Ordered, live: &mut Subscriber) -> Result<(), String> {
+/// Applies records until live ones are missing, or the consumer fails or stalls.
+async fn apply_all(
+    engine: &Engine,
+    records: Ordered,
+    live: &mut Subscriber,
+    early: &mut Early,
+) -> Result<Gap, String> {
+    // `None` while the live records are all.
     let mut records = Some(records);
-    let mut early = Early::default();
     let mut known = engine.known.subscribe();
-    // The time since which a record is missing.
-    let mut missing: Option<Instant> = None;
+    // The time of the last progress.
+    let mut since = Instant::now();
     // The time since which the leader knows less of the log than was delivered.
     let mut shorter: Option<Instant> = None;
     loop {
@@ -138,34 +168,34 @@ async fn apply_all(engine: &Engine, records: Ordered, live: &mut Subscriber) -> 
             return Err("the hub has failed".to_owned());
         }
         let applied = *engine.applied.borrow();
-        let is_behind = *known.borrow_and_update() > applied;
-        let now = Instant::now();
-        missing = is_behind.then(|| missing.unwrap_or(now));
-        let patience = if records.is_some() {
-            STALLED
-        } else {
-            LIVE_STALLED
-        };
-        let wake = match missing {
-            Some(since) => since + patience,
-            None => now + IDLE_CHECK,
+        let is_behind = *known.borrow_and_update() > applied || !early.records.is_empty();
+        let patience = match (is_behind, &records) {
+            (true, Some(_)) => STALLED,
+            (true, None) => LIVE_STALLED,
+            (false, _) => IDLE_CHECK,
         };
         tokio::select! {
             biased;
             message = live.next() => {
                 let message = message.ok_or("the connection is closed")?;
                 let Some(record) = Record::of_live(message) else { continue };
-                if record.sequence <= applied + 1 {
+                if record.sequence <= applied {
+                    check_again(engine, &record).await?;
+                    continue;
+                }
+                let is_next = record.sequence == applied + 1;
+                if is_next {
                     apply(engine, &record).await?;
-                    // From here on, the live records are all.
-                    records = None;
-                    missing = None;
-                    shorter = None;
-                } else if records.is_some() {
-                    early.put(record);
+                    apply_early(engine, early).await?;
                 } else {
-                    engine.name_end(record.sequence);
-                    return Err(format!("record {} came after {applied}", record.sequence));
+                    early.put(record);
+                    if records.is_none() {
+                        return Ok(Gap);
+                    }
+                    continue;
+                }
+                if early.records.is_empty() {
+                    records = None;
                 }
             }
             message = next(&mut records) => {
@@ -173,21 +203,28 @@ async fn apply_all(engine: &Engine, records: Ordered, live: &mut Subscriber) -> 
                 let message = message.map_err(|error| error.to_string())?;
                 engine.delivered.fetch_add(1, Ordering::Relaxed);
                 apply(engine, &Record::of(&message)?).await?;
-                while let Some(record) = early.take(engine.next()) {
-                    apply(engine, &record).await?;
+                if apply_early(engine, early).await? && early.records.is_empty() {
                     records = None;
                 }
-                missing = None;
-                shorter = None;
             }
-            _ = known.changed() => {}
-            () = tokio::time::sleep_until(wake) => {
+            _ = known.changed() => {
+                // What was known before is the last progress.
+                if !is_behind {
+                    since = Instant::now();
+                }
+                continue;
+            }
+            () = sleep_until(since + patience) => {
+                since = Instant::now();
                 if is_behind {
-                    return Err(format!("no record after {applied}"));
+                    return match records {
+                        Some(_) => Err(format!("no record after {applied}")),
+                        None => Ok(Gap),
+                    };
                 }
                 match engine.last().await {
                     Ok(end) if end < applied => {
-                        let since = *shorter.get_or_insert(now);
+                        let since = *shorter.get_or_insert(since);
                         if since.elapsed() > BEHIND {
                             engine.fail(format!(
                                 "the cluster has lost records: its log ends at {end}, and {applied} was delivered"
@@ -200,8 +237,37 @@ async fn apply_all(engine: &Engine, records: Ordered, live: &mut Subscriber) -> 
                     }
                     Err(reason) => tracing::debug!(%reason, "the end of the log isn't known"),
                 }
+                continue;
             }
         }
+        since = Instant::now();
+        shorter = None;
+    }
+}
+
+/// Applies early records that follow the last one that was applied. Returns `true` if there were some.
+async fn apply_early(engine: &Engine, early: &mut Early) -> Result<bool, String> {
+    let mut has_some = false;
+    loop {
+        let applied = *engine.applied.borrow();
+        let Some(record) = early.take_next(applied) else {
+            return Ok(has_some);
+        };
+        apply(engine, &record).await?;
+        has_some = true;
+        if engine.failed.lock().is_some() {
+            return Ok(has_some);
+        }
+    }
+}
+
+/// Compares a record that comes again with the one that was applied. They differ if the cluster has
+/// lost that one.
+async fn check_again(engine: &Engine, record: &Record) -> Result<(), String> {
+    let own = engine.replica.lock().hash(record.sequence);
+    match own.is_some_and(|own| own != xxh3_64(&record.payload)) {
+        true => check_dispute(engine, record.sequence).await,
+        false => Ok(()),
     }
 }
 
@@ -313,5 +379,58 @@ fn apply_one(engine: &Engine, record: &Record) -> Option<Applied> {
             engine.fail(format!("record {sequence} can't be read: {error}"));
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(sequence: u64, size: usize) -> Record {
+        Record {
+            sequence,
+            stored: Timestamp(0),
+            payload: vec![0; size].into(),
+        }
+    }
+
+    fn taken(early: &mut Early, mut applied: u64) -> Vec<u64> {
+        std::iter::from_fn(|| {
+            applied = early.take_next(applied)?.sequence;
+            Some(applied)
+        })
+        .collect()
+    }
+
+    #[test]
+    fn early_records_wait_for_those_before_them() {
+        let mut early = Early::default();
+        for sequence in [4, 5, 5, 7] {
+            early.put(record(sequence, 10));
+        }
+        assert_eq!(taken(&mut early, 2), [0; 0]);
+        assert_eq!(taken(&mut early, 3), [4, 5]);
+        assert_eq!(taken(&mut early, 5), [0; 0]);
+        // A consumer has delivered more meanwhile.
+        assert_eq!(taken(&mut early, 9), [0; 0]);
+        assert!(early.records.is_empty());
+        assert_eq!(early.bytes, 0);
+    }
+
+    #[test]
+    fn the_newest_early_records_are_kept() {
+        let mut early = Early::default();
+        for sequence in 1..=20 {
+            early.put(record(sequence, EARLY_BYTES / 8));
+            assert!(early.bytes <= EARLY_BYTES);
+        }
+        assert_eq!(taken(&mut early, 13), [14, 15, 16, 17, 18, 19, 20]);
+        early.put(record(21, EARLY_BYTES));
+        assert!(early.records.is_empty());
+        // Those without content have a weight too.
+        for sequence in 0..1_000_000 {
+            early.put(record(sequence, 0));
+        }
+        assert!(early.records.len() < 1_000_000);
     }
 }

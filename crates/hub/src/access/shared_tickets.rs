@@ -16,7 +16,7 @@
 //!
 //! A stream for each ticket would be simpler, but the ends of streams use up [`Limits::ended`], which is for
 //! readers of `/events`. So the tickets of a period share a stream. Its messages are trimmed at the end of a
-//! ticket's life, by the time of the log, so the clocks of the hubs don't matter. It remembers producers until
+//! ticket's life, by the time of the log: that of the hub whose clock is most ahead. It remembers producers until
 //! it ends, and it ends when it wasn't used for a period. That is two periods and a ticket's life after it
 //! began at the latest.
 //!

@@ -96,6 +96,9 @@ pub(crate) async fn append(
     let mut held = hub.bodies.hold(&hub.options.limits, sender.peer);
     let body = body::whole(body, &hub.options.limits, &mut held).await?;
     let mut known = hub.log.known(name);
+    let mut unfit: Option<(u64, Failure)> = None;
+    let mut is_charged = false;
+    let mut tries = 0;
     let (outcome, is_new, is_empty) = loop {
         let is_old = known.is_some();
         let (info, is_new) = match known.take() {
@@ -115,27 +118,38 @@ pub(crate) async fn append(
                 Err(error) => return Err(missing(error)),
             },
         };
-        append.stream = Some(info.id);
+        // A closed stream takes precedence over an invalid body.
+        match unfit.take() {
+            Some(_) if info.closed => return Err(Failure::closed(info.at(info.tail))),
+            Some((id, failure)) if id == info.id => return Err(failure),
+            _ => {}
+        }
         let read = messages(hub, &info, content_type, body.clone(), append.close).await;
         let messages = match read {
             Ok(messages) => messages,
             // Another stream may have the name by now, and this one may be closed.
-            Err(_) if is_old => continue,
-            // A closed stream takes precedence over an invalid body.
+            Err(failure) if is_old => {
+                unfit = Some((info.id, failure));
+                continue;
+            }
             Err(_) if info.closed => return Err(Failure::closed(info.at(info.tail))),
             Err(failure) => return Err(failure),
         };
-        sender.meter.take_messages(messages.len())?;
+        if !std::mem::replace(&mut is_charged, true) {
+            sender.meter.take_messages(messages.len())?;
+        }
         let is_empty = messages.is_empty();
         let mut attempt = append.clone();
         attempt.messages = messages;
+        attempt.stream = Some(info.id);
         let outcome = match &append.producer {
             Some(producer) => in_turn(hub, &info, producer, attempt).await,
             None => hub.log.append(name, attempt).await,
         };
         match outcome {
-            Err(error) if is_old && error.is_not_found() => {}
-            outcome => break (outcome?, is_new, is_empty),
+            Err(error) if error.is_not_found() && tries < TRIES => tries += 1,
+            Err(error) => return Err(missing(error)),
+            Ok(outcome) => break (outcome, is_new, is_empty),
         }
     };
     let producer = append.producer;
@@ -167,6 +181,9 @@ pub(crate) async fn append(
     }
     Ok(response.into())
 }
+
+/// Number of times that an append is tried again if its stream was deleted after it was looked up.
+const TRIES: usize = 3;
 
 /// Returns the failure for an append to a stream that doesn't exist.
 fn missing(error: Error) -> Failure {

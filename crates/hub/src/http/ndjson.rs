@@ -162,7 +162,7 @@ impl Kept<'_> {
         numbers: &[u64],
     ) -> Result<(), Failure> {
         let count = messages.len() as u64;
-        let append = Append::new(messages.clone());
+        let append = self.meant(Append::new(messages.clone()));
         let answer = self.hub.log.append(&self.info.name, append).await;
         let (error, limit) = match answer {
             Err(error) if error.is_too_large() => {
@@ -184,8 +184,15 @@ impl Kept<'_> {
 
     async fn append(&mut self, append: Append) -> Result<Receipt, Failure> {
         let count = append.messages.len() as u64;
+        let append = self.meant(append);
         let answer = self.hub.log.append(&self.info.name, append).await;
         self.count(answer, count)
+    }
+
+    /// Names the stream whose type and schema the lines were checked by.
+    fn meant(&self, mut append: Append) -> Append {
+        append.stream = Some(self.info.id);
+        append
     }
 
     /// Counts appended messages.

@@ -21,8 +21,8 @@ struct Behind {
 
 impl Behind {
     async fn remember(&self, name: &str) {
-        let name = StreamName::new(name).unwrap();
-        let info = self.log.info(&name).await.unwrap();
+        let name = StreamName::new(name).expect("a name");
+        let info = self.log.info(&name).await.expect("a stream");
         self.known.lock().insert(name, info);
     }
 }
@@ -138,7 +138,7 @@ async fn an_append_is_judged_by_the_stream_as_it_is() {
             .post("/streams/s")
             .header("content-type", content_type);
         for (name, value) in headers {
-            post = post.header(name, *value);
+            post = post.header(name, value);
         }
         post.body(body.to_owned()).send().await.status().as_u16()
     };
