@@ -245,8 +245,8 @@ impl Config {
             cluster::check_folder(&data, durability)?;
         }
         #[cfg(feature = "nats")]
-        if cluster.as_ref().is_some_and(|cluster| !cluster.is_owner) {
-            hub = hub.shared_log();
+        if let Some(cluster) = &cluster {
+            hub = cluster.apply(hub)?;
         }
         let context = auth::Context {
             data: &data,
