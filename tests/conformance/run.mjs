@@ -2,8 +2,8 @@
 //
 // PROGRAM is `headwater`, `cargo build -p headwater-cli`. `headwater serve` starts on a free port, with its streams under
 // /v1/stream, and stops after the suite. Its log is in memory, in FOLDER, or on a server that is started from the program
-// SERVER, `nats-server`. With `--hubs N`, N of them share the log, and a proxy sends each request to the next one; only the
-// first runs subscriptions. The exit status is the suite's; a skipped or missing test counts as a failure.
+// SERVER, `nats-server`. With `--hubs N`, N of them share the log, and a proxy sends each request to the next one. The exit
+// status is the suite's; a skipped or missing test counts as a failure.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -54,10 +54,30 @@ function start(command, options, output, pattern) {
   });
 }
 
+// A port that the system has just chosen.
+async function freePort() {
+  const probe = createServer();
+  await new Promise((resolve) => probe.listen(0, "127.0.0.1", resolve));
+  const { port } = probe.address();
+  await new Promise((resolve) => probe.close(resolve));
+  return port;
+}
+
+// Waits until each hub knows the owner of the log.
+async function owned(urls) {
+  const until = Date.now() + START_MS;
+  for (const url of urls) {
+    while ((await fetch(`${url}/v1/stream/__ds/subscriptions/none`)).status !== 404) {
+      if (Date.now() > until) throw new Error(`${url} knows no owner`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+}
+
 // Starts a hub. Returns its URL.
-async function hub(...more) {
+async function hub(address, ...more) {
   // The suite asks as a page of https://example.com what it may send.
-  const options = ["--listen", "127.0.0.1:0", "--root", "/v1/stream", "--cors", "any", "--config", config];
+  const options = ["--listen", address, "--root", "/v1/stream", "--cors", "any", "--config", config];
   // Refused requests are a part of the suite.
   options.push("--log", "warn,headwater::access=off");
   const url = await start(program, ["serve", ...options, ...more], "stdout", / listens on (http:\S+)/);
@@ -70,11 +90,11 @@ async function server(command) {
   return `nats://${await start(command, options, "stderr", /Listening for client connections on (\S+)/)}`;
 }
 
-// Starts a proxy that sends each request to the next hub, and those of subscriptions to the first. Returns its URL.
+// Starts a proxy that sends each request to the next hub. Returns its URL.
 function roundRobin(urls) {
   let next = 0;
   const proxy = createServer((request, response) => {
-    const url = request.url.startsWith("/v1/stream/__ds/") ? urls[0] : urls[next++ % urls.length];
+    const url = urls[next++ % urls.length];
     const { method, headers } = request;
     const call = forward(new URL(request.url, url), { method, headers, agent: false }, (answer) => {
       response.writeHead(answer.statusCode, answer.statusMessage, answer.rawHeaders);
@@ -96,11 +116,16 @@ function roundRobin(urls) {
 // Starts the hubs. Returns the URL of what they serve.
 async function hubs() {
   const program = option("--nats");
-  if (!program) return hub("--data", option("--data") ?? "memory");
+  if (!program) return hub("127.0.0.1:0", "--data", option("--data") ?? "memory");
   const count = Number(option("--hubs") ?? 1);
   const data = ["--data", await server(program), ...ON_SERVER];
-  const urls = [await hub(...data, "--nats-owner")];
-  while (urls.length < count) urls.push(await hub(...data));
+  const urls = [];
+  while (urls.length < count) {
+    const address = `127.0.0.1:${await freePort()}`;
+    urls.push(await hub(address, ...data, "--advertise", `http://${address}`));
+  }
+  // Until then, requests that belong to the owner are refused.
+  await owned(urls);
   return count > 1 ? roundRobin(urls) : urls[0];
 }
 

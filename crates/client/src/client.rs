@@ -264,6 +264,15 @@ impl Parts {
             true => Alpn::Http2,
             false => Alpn::Any,
         };
+        self.negotiating(alpn, http)
+    }
+
+    #[cfg(feature = "tls")]
+    fn negotiating(
+        &self,
+        alpn: Alpn,
+        http: reqwest::ClientBuilder,
+    ) -> Result<reqwest::ClientBuilder, Error> {
         let config = tls::config(&self.roots, alpn).map_err(cannot_be_set_up)?;
         Ok(http.tls_backend_preconfigured(config))
     }
@@ -286,6 +295,19 @@ fn cannot_be_set_up(error: impl std::error::Error + Send + Sync + 'static) -> Er
 /// TLS can't be set up.
 pub fn http() -> Result<reqwest::ClientBuilder, Error> {
     Parts::default().trusting(reqwest::Client::builder())
+}
+
+/// Starts a client of reqwest as [`http`] does, for HTTP/1.1 alone.
+///
+/// # Errors
+/// TLS can't be set up.
+pub fn http1() -> Result<reqwest::ClientBuilder, Error> {
+    let http = reqwest::Client::builder().http1_only();
+    #[cfg(feature = "tls")]
+    let http = Parts::default().negotiating(Alpn::Http1, http)?;
+    #[cfg(not(feature = "tls"))]
+    let http = Parts::default().trusting(http)?;
+    Ok(http)
 }
 
 /// Starts a client of reqwest as [`http`] does, which also trusts these certificates in PEM.

@@ -130,7 +130,7 @@ pub mod internals {
     #[cfg(feature = "tls")]
     pub use crate::client::http_trusting;
     pub use crate::{
-        client::http,
+        client::{http, http1},
         exchange::Exchange,
         plan::{Plan, Settings},
         session::{Head, Piece, Policy, Reading, Session, Step, content_encoding},

@@ -14,6 +14,8 @@ use rustls_platform_verifier::Verifier;
 pub(crate) enum Alpn {
     /// HTTP/2, or else HTTP/1.1.
     Any,
+    /// HTTP/1.1 alone.
+    Http1,
     /// HTTP/2 alone.
     Http2,
 }
@@ -22,6 +24,7 @@ impl Alpn {
     fn names(self) -> Vec<Vec<u8>> {
         match self {
             Self::Any => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            Self::Http1 => vec![b"http/1.1".to_vec()],
             Self::Http2 => vec![b"h2".to_vec()],
         }
     }

@@ -103,11 +103,14 @@ impl OperationOutput for Failure {
     }
 }
 
-/// Returns the problem for a part that belongs to one hub, if other hubs use the log too.
-pub(crate) fn shared_log(what: &str) -> Problem {
-    Problem::new(StatusCode::NOT_IMPLEMENTED).detail(format!(
-        "{what} belong to one of the hubs that share this log, and this hub is another one"
-    ))
+/// Returns the problem for something that runs on the owner of a shared log.
+pub(crate) fn not_owner(what: &str) -> Problem {
+    let detail = format!(
+        "{what} run on one of the hubs that share the log, its owner, and this hub isn't the owner now"
+    );
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE)
+        .detail(detail)
+        .with("code", "not_owner")
 }
 
 /// Returns the problem for an error of the log.

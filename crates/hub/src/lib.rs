@@ -75,12 +75,14 @@ mod access;
 mod durable;
 mod error;
 mod fanout;
+mod forward;
 #[cfg(feature = "gather")]
 mod gather;
 mod http;
 mod ingest;
 pub mod limits;
 mod options;
+mod ownership;
 mod permits;
 mod protocol;
 #[cfg(feature = "relay")]
@@ -111,7 +113,7 @@ pub use access::JwksUrlError;
 pub use access::{Auth, Decision};
 pub use durable::{Durable, DurableBuilder};
 pub use limits::{Limits, RateLimits};
-pub use options::{Cors, Options};
+pub use options::{AdvertisedUrlError, Cors, Options};
 #[cfg(feature = "relay")]
 pub use relay::{Relay, RelayStream};
 
@@ -165,9 +167,11 @@ impl Hub {
             bounds: subscriptions::Bounds::of(&options.limits),
         };
         let ingest_jobs = ingest::IngestJobs::new(Arc::clone(&log), options.limits.ingest_jobs);
-        if options.shared_log {
-            ingest_jobs.refuse();
-        }
+        let ownership = options.shared_log.then(|| {
+            // Until this hub is the owner.
+            ingest_jobs.pause();
+            ownership::Ownership::new(Arc::clone(&log), options.advertised.clone())
+        });
         let reader_permits =
             permits::Permits::new(options.limits.subscribers, "too_many_readers", |limit| {
                 format!("the limit of {limit} live readers is reached")
@@ -197,12 +201,16 @@ impl Hub {
             sequencer: http::producer_sequencer::ProducerSequencer::default(),
             #[cfg(feature = "gather")]
             gathers: gather::Gathers::default(),
+            ownership,
             started: OnceLock::new(),
         }))
     }
 
     /// Starts the hub's background work: it resumes feeds that an earlier process left behind,
     /// closes the other streams that it was filling as interrupted, and delivers to webhooks.
+    ///
+    /// On a [shared log](Options::shared_log), the hub does this when it becomes the owner, and competes for
+    /// that from now on.
     ///
     /// Call it before the hub is served. Otherwise the first request, durable handler or relay
     /// starts it and logs a warning: feeds and webhooks wait until then. Further calls do nothing.
@@ -284,24 +292,27 @@ impl Hub {
         };
         #[cfg(any(feature = "gather", feature = "relay"))]
         let app = add_upstream_routes(app, core.options.upstream.secret.is_some(), &guards);
-        let subscriptions = match core.options.shared_log {
-            true => subscriptions::refused(),
-            false => core.subscriptions.routes(&guards),
-        };
+        let subscriptions = core.subscriptions.routes(&guards);
         let app = match core.options.root.as_str() {
             "/" => app.merge(subscriptions),
             root => app.nest(root, subscriptions),
         };
         // Inside the layer for the headers that every response has. Under `headwater::serve` this
         // layer only has to catch panics. In any other app it provides everything that a hub needs.
-        app.layer(headwater::layer())
-            .layer(headers)
-            .with_state(core)
+        let app = app.layer(headwater::layer()).layer(headers);
+        // Outermost: the owner checks the requests that it gets, and its responses are complete.
+        let app = match core.ownership {
+            Some(_) => app.layer(forward::ForwardLayer::new(&core)),
+            None => app,
+        };
+        app.with_state(core)
     }
 
     /// Stops the hub's background tasks. Ingest jobs end, and their streams are closed as
     /// interrupted. Feeds stay open and resume when a hub is started over the same log. From then
-    /// on no job can be started; requests are answered as before.
+    /// on no job can be started; requests are answered as before. On a
+    /// [shared log](Options::shared_log), this also ends the subscriptions here, and another hub takes
+    /// over at once.
     ///
     /// Call it before the log is closed. It waits for the last appends, so use a deadline. If the
     /// future is dropped early, all jobs end nevertheless, some perhaps after the log is closed.
@@ -314,7 +325,7 @@ impl Hub {
     /// # }
     /// ```
     pub async fn stop(&self) {
-        self.0.ingest_jobs.stop().await;
+        self.0.stop().await;
     }
 }
 

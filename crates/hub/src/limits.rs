@@ -146,6 +146,40 @@ pub(crate) const INGEST_FIRST_WATCH: Duration = Duration::from_secs(10);
 pub(crate) const INGEST_TOUCH: (Duration, Duration) =
     (Duration::from_millis(50), Duration::from_secs(3600));
 
+/// Interval at which the owner of a shared log looks again for jobs that another hub has left behind. It is
+/// longer than an append of that hub can be on its way to the log.
+pub(crate) const INGEST_RECOVERY: Duration = Duration::from_secs(30);
+
+/// Time after its last renewal for which a hub is the owner of a shared log.
+pub(crate) const OWNER_LEASE: Duration = Duration::from_secs(10);
+
+/// Time that other hubs wait in addition before they take over.
+pub(crate) const OWNER_MARGIN: Duration = Duration::from_secs(2);
+
+/// Interval between renewals of a lease.
+pub(crate) const OWNER_RENEWAL: Duration = Duration::from_millis(3300);
+
+/// Time after which an append of a lease is sent again.
+pub(crate) const OWNER_ATTEMPT: Duration = Duration::from_secs(3);
+
+/// Pause between attempts to read or write a lease.
+pub(crate) const OWNER_PAUSE: Duration = Duration::from_millis(500);
+
+/// Time that a hub which stops has for its ingest jobs, and then for the release of its lease.
+pub(crate) const OWNER_RELEASE: Duration = Duration::from_secs(1);
+
+/// Number of bytes of lease records that are kept.
+pub(crate) const OWNER_STREAM_BYTES: u64 = 4 << 10;
+
+/// Maximum size in bytes of the URL at which other hubs reach one.
+pub const ADVERTISED_URL_BYTES: usize = 2048;
+
+/// Time to connect to the owner of a shared log.
+pub(crate) const FORWARD_CONNECT: Duration = Duration::from_secs(3);
+
+/// Interval of probes on silent connections to the owner of a shared log.
+pub(crate) const FORWARD_PROBES: Duration = Duration::from_secs(5);
+
 /// Maximum size in bytes of a relay's idempotency key.
 pub const KEY_BYTES: usize = 255;
 

@@ -1,3 +1,4 @@
+mod advertised;
 #[cfg(any(feature = "gather", feature = "relay"))]
 mod upstream;
 
@@ -7,6 +8,7 @@ use headwater_auth::Action;
 use headwater_log::StreamName;
 use http::request::Parts;
 
+pub use self::advertised::AdvertisedUrlError;
 #[cfg(any(feature = "gather", feature = "relay"))]
 pub(crate) use self::upstream::UpstreamOptions;
 use crate::{
@@ -40,6 +42,7 @@ pub struct Options {
     pub(crate) private: bool,
     pub(crate) loopback_webhooks: bool,
     pub(crate) shared_log: bool,
+    pub(crate) advertised: Option<String>,
     pub(crate) shared_tickets: bool,
     pub(crate) auth: Option<Auth>,
     pub(crate) hook: Option<Hook>,
@@ -90,6 +93,7 @@ impl Default for Options {
             private: false,
             loopback_webhooks: false,
             shared_log: false,
+            advertised: None,
             shared_tickets: false,
             auth: None,
             hook: None,
@@ -137,11 +141,16 @@ impl Options {
         self
     }
 
-    /// Declares that another hub on the log runs what belongs to one of them: subscriptions, relays
-    /// and durable handlers. This one refuses them with 501. Default: this hub runs them, and no
-    /// other one may.
+    /// Declares that other hubs use the log too. Default: this hub alone does.
     ///
-    /// Streams, live readers, `/events` and [tickets](Self::shared_tickets) work from every hub.
+    /// Streams, live readers and `/events` work from every hub. Subscriptions, relays, stored gathers and
+    /// durable handlers run on one of them at a time, the owner. It holds a lease in the log. If it ends,
+    /// another one takes over: at once after [`Hub::stop`](crate::Hub::stop), otherwise when the lease of
+    /// 10 s has ended. The others forward requests for these to the URL that it
+    /// [advertises](Self::advertise). [`Hub::durable`](crate::Hub::durable) and `Hub::relay` aren't
+    /// forwarded: on another hub they fail with 503.
+    ///
+    /// [Tickets](Self::shared_tickets) work from every hub, too.
     #[must_use]
     pub fn shared_log(mut self) -> Self {
         self.shared_log = true;
@@ -159,6 +168,19 @@ impl Options {
     pub fn shared_tickets(mut self) -> Self {
         self.shared_tickets = true;
         self
+    }
+
+    /// Sets the URL at which the other hubs of a [shared log](Self::shared_log) reach this one: scheme,
+    /// host and port, and the path under which the hub is mounted. Default: none, and the others answer
+    /// 503 to what they have to forward to this one.
+    ///
+    /// It needs one of the features `relay`, `webhooks` and `jwks`, and `tls` for https.
+    ///
+    /// # Errors
+    /// It isn't such a URL.
+    pub fn advertise(mut self, url: &str) -> Result<Self, AdvertisedUrlError> {
+        self.advertised = Some(advertised::parse(url)?);
+        Ok(self)
     }
 
     headwater_wire::setters! {

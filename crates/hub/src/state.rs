@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use headwater_log::Log;
+use tokio::time::timeout;
 
 use crate::{
     Options,
@@ -11,6 +12,8 @@ use crate::{
     fanout::{all::OrderTail, send_budget::Outgoing, stream::Tails},
     http::{producer_sequencer::ProducerSequencer, schema::Schemas},
     ingest::IngestJobs,
+    limits::OWNER_RELEASE,
+    ownership::{Lease, Ownership},
     permits::Permits,
     requests::{
         body::Bodies,
@@ -53,24 +56,65 @@ pub(crate) struct HubState {
     pub(crate) relays: crate::relay::Relays,
     /// Subscriptions with their webhooks and leases.
     pub(crate) subscriptions: Subscriptions,
+    /// The lease on a log that other hubs use too. `None`: this hub is alone.
+    pub(crate) ownership: Option<Ownership>,
     /// Set when the background work is started.
     pub(crate) started: OnceLock<()>,
 }
 
 impl HubState {
     /// Starts the background work, once. Returns `true` if this call started it.
-    pub(crate) fn start(&self) -> bool {
+    pub(crate) fn start(self: &Arc<Self>) -> bool {
         let is_first = self.started.set(()).is_ok();
         if is_first {
             if let Some(access) = &self.access {
                 access.start();
             }
-            if !self.options.shared_log {
-                self.ingest_jobs.recover();
-                self.subscriptions.start();
+            match &self.ownership {
+                None => {
+                    self.ingest_jobs.recover();
+                    self.subscriptions.start(None);
+                }
+                Some(ownership) => {
+                    let hub = Arc::downgrade(self);
+                    ownership.start(move |lease| {
+                        if let Some(hub) = hub.upgrade() {
+                            hub.set_lease(lease);
+                        }
+                    });
+                }
             }
         }
         is_first
+    }
+
+    /// Starts or stops what the owner of a shared log runs.
+    fn set_lease(&self, lease: Option<Lease>) {
+        match lease {
+            Some(lease) => {
+                self.ingest_jobs.resume();
+                self.subscriptions.start(Some(lease));
+            }
+            None => {
+                self.subscriptions.stop();
+                self.ingest_jobs.pause();
+            }
+        }
+    }
+
+    /// Stops the background work. See [`Hub::stop`](crate::Hub::stop).
+    pub(crate) async fn stop(&self) {
+        let Some(ownership) = &self.ownership else {
+            return self.ingest_jobs.stop().await;
+        };
+        self.subscriptions.stop();
+        let mut jobs = std::pin::pin!(self.ingest_jobs.stop());
+        // The next owner closes or resumes the streams of jobs that take longer.
+        let stopped = timeout(OWNER_RELEASE, &mut jobs).await;
+        ownership.release().await;
+        if stopped.is_err() {
+            jobs.await;
+        }
     }
 
     /// Takes the place of a live reader.
@@ -82,7 +126,7 @@ impl HubState {
     }
 
     /// Starts the background work of a hub that is used without having been started.
-    pub(crate) fn ensure_started(&self) {
+    pub(crate) fn ensure_started(self: &Arc<Self>) {
         if self.start() {
             tracing::warn!(
                 "the hub is started by its first use: without Hub::start, the feeds and webhooks of an earlier \

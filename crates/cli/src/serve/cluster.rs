@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use clap::Args as ClapArgs;
 #[cfg(feature = "nats")]
+use headwater_hub::Options as HubOptions;
+#[cfg(feature = "nats")]
 use headwater_log::{Limits, Log};
 #[cfg(feature = "nats")]
 use headwater_nats::{NatsLog, NatsOptions};
@@ -27,12 +29,12 @@ const HIDDEN: bool = cfg!(not(feature = "nats"));
 
 #[derive(Debug, Default, PartialEq, ClapArgs)]
 pub(super) struct ClusterArgs {
-    /// Run what belongs to one hub of a log: subscriptions, relays and durable handlers
+    /// The URL at which the other hubs of the log reach this one: `http://10.0.0.1:8000`
     ///
-    /// At most one of the hubs that share a log may have this. The others refuse these requests, so
-    /// the proxy in front of them has to send them to this hub.
-    #[arg(long, hide = HIDDEN)]
-    nats_owner: bool,
+    /// Subscriptions and relays run on one hub at a time, the owner of the log. The others forward
+    /// requests for these to it. Without this, they answer 503 while this hub is the owner.
+    #[arg(long, value_name = "URL", env = "HEADWATER_ADVERTISE", hide = HIDDEN)]
+    advertise: Option<String>,
 
     /// A credentials file for the NATS servers
     #[arg(long, value_name = "FILE", env = "HEADWATER_NATS_CREDENTIALS", hide = HIDDEN)]
@@ -102,7 +104,7 @@ pub(super) struct ClusterArgs {
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct File {
-    owner: bool,
+    advertise: Option<String>,
     credentials: Option<PathBuf>,
     nkey: Option<PathBuf>,
     ca: Option<PathBuf>,
@@ -120,12 +122,33 @@ pub(super) struct File {
 #[derive(Debug)]
 pub(super) struct Cluster {
     pub(super) options: NatsOptions,
-    /// `true` if the hub runs what belongs to one hub.
-    pub(super) is_owner: bool,
+    /// The URL at which other hubs reach this one.
+    pub(super) advertised: Option<String>,
 }
 
 #[cfg(feature = "nats")]
 impl Cluster {
+    /// Applies the settings to the hub.
+    pub(super) fn apply(&self, hub: HubOptions) -> Result<HubOptions, Failure> {
+        let hub = hub.shared_log();
+        match &self.advertised {
+            Some(url) => hub
+                .advertise(url)
+                .map_err(|error| Failure::other(error.to_string())),
+            None => Ok(hub),
+        }
+    }
+
+    /// Describes how other hubs reach this one, as a sentence.
+    pub(super) fn describe(&self) -> String {
+        match &self.advertised {
+            Some(url) => format!("The hubs of the log reach this one at {url}."),
+            None => {
+                "Other hubs of the log don't reach this one, for want of --advertise.".to_owned()
+            }
+        }
+    }
+
     /// Opens the log. Returns it with a description of its location.
     pub(super) async fn open(&self) -> Result<(Arc<dyn Log>, String), Failure> {
         use headwater_nats::Durability;
@@ -156,7 +179,7 @@ pub(super) fn servers(data: &Path) -> Option<Vec<String>> {
 pub(super) fn refuse(data: &Path, args: &ClusterArgs, file: &File) -> Result<(), Failure> {
     let what = match servers(data) {
         Some(_) => "`--data nats://…`",
-        None if *args != ClusterArgs::default() => "`--nats-…`",
+        None if *args != ClusterArgs::default() => "`--nats-…` or `--advertise`",
         None if *file != File::default() => "the section [nats] of the file",
         None => return Ok(()),
     };
@@ -180,8 +203,8 @@ impl ClusterArgs {
             // The section of the file may be there: the printed settings have it, with the defaults.
             if self != Self::default() {
                 return Err(Failure::other(format!(
-                    "`--nats-…` is for a cluster, and `--data {}` isn't one: name its servers, as in \
-                     `--data nats://a:4222,b:4222`",
+                    "`--nats-…` and `--advertise` are for a cluster, and `--data {}` isn't one: name its servers, as \
+                     in `--data nats://a:4222,b:4222`",
                     data.display()
                 )));
             }
@@ -223,8 +246,11 @@ impl ClusterArgs {
         if let Some(replicas) = self.nats_replicas.or(file.replicas) {
             options.replicas = replicas;
         }
-        let is_owner = self.nats_owner || file.owner;
-        Ok(Some(Cluster { options, is_owner }))
+        let advertised = self.advertise.or(file.advertise);
+        Ok(Some(Cluster {
+            options,
+            advertised,
+        }))
     }
 }
 
@@ -270,11 +296,11 @@ mod tests {
             laid.map_err(|failure| format!("{failure:?}"))
         };
         assert!(lay(ClusterArgs::default()).is_ok_and(|laid| laid.is_none()));
-        let owner = ClusterArgs {
-            nats_owner: true,
+        let advertising = ClusterArgs {
+            advertise: Some("http://a".to_owned()),
             ..ClusterArgs::default()
         };
-        let text = lay(owner).unwrap_err();
+        let text = lay(advertising).unwrap_err();
         assert!(
             text.contains("`--nats-…`") && text.contains("./data"),
             "{text}"
@@ -289,8 +315,8 @@ mod tests {
             refused.err().map(|failure| format!("{failure:?}"))
         };
         assert_eq!(refused("./data", &args, &file), None);
-        let owner = ClusterArgs {
-            nats_owner: true,
+        let advertising = ClusterArgs {
+            advertise: Some("http://a".to_owned()),
             ..ClusterArgs::default()
         };
         let prefix = File {
@@ -299,7 +325,7 @@ mod tests {
         };
         for (refused, what) in [
             (refused("nats://a,b", &args, &file), "--data nats://"),
-            (refused("memory", &owner, &file), "--nats-"),
+            (refused("memory", &advertising, &file), "--nats-"),
             (refused("memory", &args, &prefix), "[nats]"),
         ] {
             let text = refused.unwrap_or_default();

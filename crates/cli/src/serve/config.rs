@@ -246,10 +246,7 @@ impl Config {
         }
         #[cfg(feature = "nats")]
         if let Some(cluster) = &cluster {
-            hub = match cluster.is_owner {
-                true => hub.shared_tickets(),
-                false => hub.shared_log(),
-            };
+            hub = cluster.apply(hub)?;
         }
         let context = auth::Context {
             data: &data,

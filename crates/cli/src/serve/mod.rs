@@ -25,6 +25,8 @@ use headwater_log::{DiskLog, Log, MemoryLog};
 use headwater_wire::causes;
 use serde::Deserialize;
 
+#[cfg(feature = "nats")]
+use self::cluster::Cluster;
 use self::config::Config;
 use crate::{exit::Failure, streams_root};
 
@@ -251,6 +253,10 @@ async fn serve(
         root: config.root.trim_end_matches('/').to_owned(),
         place,
         exposure: config.exposure.clone(),
+        #[cfg(feature = "nats")]
+        cluster: config.cluster.as_ref().map(Cluster::describe),
+        #[cfg(not(feature = "nats"))]
+        cluster: None,
         needs_token: config.auth.is_some(),
     };
     let server = headwater::serve(hub.app(), &config.listen)
@@ -338,6 +344,8 @@ struct Greeting {
     place: String,
     /// To whom the hub is open.
     exposure: String,
+    /// How other hubs reach it, as a sentence, if there may be any.
+    cluster: Option<String>,
     /// `true` if the commands need a key or a token.
     needs_token: bool,
 }
@@ -352,6 +360,8 @@ impl Greeting {
             exposure,
             ..
         } = self;
+        let cluster = self.cluster.iter().map(|text| format!("{text}\n"));
+        let cluster: String = cluster.collect();
         let token = match self.needs_token {
             true => " -H \"Authorization: Bearer $HEADWATER_TOKEN\"",
             false => "",
@@ -361,7 +371,7 @@ impl Greeting {
             out,
             "Headwater {version} listens on {address}\n\
              Streams are kept {place}. Docs: {url}/docs\n\
-             The hub {exposure}.\n\n\
+             The hub {exposure}.\n{cluster}\n\
              Create a stream, publish to it, and follow it:\n  \
              {curl} -X PUT {url}{root}/hello -H 'Content-Type: application/json'{token}\n  \
              {curl} {url}{root}/hello -H 'Content-Type: application/json' -d '{{\"hello\":\"world\"}}'{token}\n  \

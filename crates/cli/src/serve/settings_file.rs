@@ -12,7 +12,7 @@ const NATS: bool = cfg!(feature = "nats");
 /// Settings and sections of parts that may not be built in.
 const PARTS: [(&str, bool); 27] = [
     ("[nats]", NATS),
-    ("owner", NATS),
+    ("advertise", NATS),
     ("credentials", NATS),
     ("nkey", NATS),
     ("ca", NATS),

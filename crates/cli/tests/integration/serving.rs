@@ -278,7 +278,7 @@ fn a_cluster_that_cannot_be_used_is_reported_with_the_reason() {
         ),
         false => ("--features nats", "--features nats"),
     };
-    let said = serve(&["nats://user:secret@127.0.0.1:1", "--nats-owner"]);
+    let said = serve(&["nats://user:secret@127.0.0.1:1", "--advertise", "http://a"]);
     assert!(said.contains(no_server), "{said}");
     assert!(!said.contains("secret"), "{said}");
     let said = serve(&["nats://127.0.0.1:1", "--durability", "os"]);

@@ -169,7 +169,8 @@ impl DurableBuilder {
     /// - 410: the client resumes, but the stream is gone.
     /// - 429: the hub's [limit](crate::Limits) for ingest jobs or for readers is reached, or the
     ///   [rate](crate::Options::rate_limits) of the client's address for open readers.
-    /// - 503: the hub is [stopping](Hub::stop).
+    /// - 503: the hub is [stopping](Hub::stop), or isn't the owner of a
+    ///   [shared log](crate::Options::shared_log) now.
     /// - Errors of the log.
     ///
     /// # Cancel safety
@@ -205,7 +206,7 @@ impl DurableBuilder {
         S: Stream<Item = Result<Bytes, Problem>> + Send + 'static,
     {
         let core = &*self.hub.0;
-        core.ensure_started();
+        self.hub.0.ensure_started();
         let name = name_of(&self.path)?;
         let LastEventId(seen) = LastEventId::of_request();
         let place = seen.map_or(Place::Start, |id| Place::seen(&id));

@@ -25,7 +25,8 @@ use crate::{
         send_budget::Outgoing,
         stream::{Form, Reader, Shape, encode},
     },
-    ingest::WatchGuard,
+    forward,
+    ingest::{WatchGuard, is_watched},
     limits::SCHEMA_HEADER_BYTES,
     protocol::{
         close_reason, cursor, header_names, headers,
@@ -123,6 +124,13 @@ pub(crate) async fn get(
         Err(lost) if is_event_source => Some(lost),
         Err(lost) => return Err(lost.problem().into()),
     };
+    // Watchers count on the hub that runs the job.
+    if let Some(ownership) = &hub.ownership
+        && ownership.is_elsewhere()
+        && is_watched(&info)
+    {
+        return Ok(forward::to_owner());
+    }
     // Every reader counts as a watcher, even if only for the duration of one read.
     let watch = hub.ingest_jobs.watch(&info);
     if matches!(info.settings.expiry, Some(Expiry::Idle(_))) {

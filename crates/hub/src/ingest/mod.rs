@@ -21,6 +21,13 @@
 //! job. The job is resumed if its source supports that; otherwise the stream is closed as
 //! interrupted. The [note](Settings::note) of the stream contains the record's nonce, so that no
 //! other stream of that name is mistaken for it.
+//!
+//! # Several hubs
+//!
+//! On a log that hubs share, the owner alone runs jobs. A job of the owner before it
+//! may not have noticed yet, and its appends can arrive late. Closing the stream ends it. A job that is
+//! resumed continues under the next epoch, and its first append is refused if the one before has
+//! appended anything since the resumed one looked; then it is resumed again.
 
 mod outcome;
 mod recovery;
@@ -47,18 +54,25 @@ use headwater::{Problem, StatusCode};
 use headwater_log::{Create, Info, Log, Settings, StreamName};
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
 
 #[cfg(feature = "relay")]
 pub(crate) use self::recovery::Interrupted;
-pub(crate) use self::{recovery::Resume, recovery_record::note, watchers::WatchGuard};
+pub(crate) use self::{
+    recovery::Resume,
+    recovery_record::{is_watched, note},
+    watchers::WatchGuard,
+};
 use self::{
     recovery_record::{Note, RecoveryRecord},
     task::Task,
     watchers::Watchers,
 };
 use crate::{
-    error::{problem, shared_log},
+    error::{not_owner, problem},
     permits::{Permit, Permits},
     protocol::path,
 };
@@ -156,8 +170,11 @@ struct Inner {
     /// The records of this process. Their jobs were not interrupted.
     own: Mutex<HashSet<StreamName>>,
     stopped: AtomicBool,
-    /// Set if other hubs use the log. They would take a job of this one for an interrupted one.
-    refused: AtomicBool,
+    /// Set while another hub may run the jobs of the log. It takes a job of this one for an interrupted
+    /// one.
+    paused: AtomicBool,
+    /// The task that looks for interrupted jobs.
+    recovery: Mutex<Option<JoinHandle<()>>>,
     resume: OnceLock<Resume>,
 }
 
@@ -201,7 +218,8 @@ impl IngestJobs {
             running: Mutex::default(),
             own: Mutex::default(),
             stopped: AtomicBool::new(false),
-            refused: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
+            recovery: Mutex::default(),
             resume: OnceLock::new(),
         }))
     }
@@ -212,14 +230,27 @@ impl IngestJobs {
         let _ = self.0.resume.set(resume);
     }
 
-    /// Refuses all jobs, as other hubs use the log too.
-    pub(crate) fn refuse(&self) {
-        self.0.refused.store(true, Ordering::Relaxed);
-    }
-
     /// Looks, in a task of its own, for jobs that an earlier hub left behind.
     pub(crate) fn recover(&self) {
         tokio::spawn(recovery::recover(Arc::clone(&self.0)));
+    }
+
+    /// Interrupts all jobs and refuses new ones until it is [resumed](Self::resume), as another hub of
+    /// the log may run them.
+    pub(crate) fn pause(&self) {
+        self.0.interrupt(&self.0.paused);
+        if let Some(recovery) = self.0.recovery.lock().take() {
+            recovery.abort();
+        }
+    }
+
+    /// Takes over the jobs of the log from another hub, which may still leave some behind.
+    pub(crate) fn resume(&self) {
+        self.0.paused.store(false, Ordering::Relaxed);
+        let recovery = tokio::spawn(recovery::follow(Arc::downgrade(&self.0)));
+        if let Some(before) = self.0.recovery.lock().replace(recovery) {
+            before.abort();
+        }
     }
 
     /// Reserves an ingest slot. Call it before a side effect that can't be undone.
@@ -236,8 +267,7 @@ impl IngestJobs {
     ///
     /// # Errors
     /// - 429: the limit of concurrent jobs is reached.
-    /// - 501: other hubs use the log.
-    /// - 503: the hub is stopping.
+    /// - 503: the hub is stopping, or another hub runs the jobs of the log.
     /// - Errors of the log.
     ///
     /// # Cancel safety
@@ -325,7 +355,7 @@ impl IngestJobs {
     /// streams open for the next start. Other streams are closed as interrupted. From then on no
     /// job can be started.
     pub(crate) async fn stop(&self) {
-        for running in self.0.interrupt() {
+        for running in self.0.interrupt(&self.0.stopped) {
             running.stop.closed().await;
         }
     }
@@ -333,7 +363,7 @@ impl IngestJobs {
 
 impl Drop for IngestJobs {
     fn drop(&mut self) {
-        self.0.interrupt();
+        self.0.interrupt(&self.0.stopped);
     }
 }
 
@@ -353,22 +383,24 @@ impl Inner {
 
     /// Takes an ingest slot.
     fn permit(&self) -> Result<Permit, Problem> {
-        if self.is_stopped() {
+        if self.stopped.load(Ordering::Relaxed) {
             return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail("the hub ends"));
         }
-        if self.refused.load(Ordering::Relaxed) {
-            return Err(shared_log("relays and durable handlers"));
+        if self.paused.load(Ordering::Relaxed) {
+            return Err(not_owner("relays, stored gathers and durable handlers"));
         }
         self.permits.take()
     }
 
+    /// Returns `true` if no job may run.
     fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
+        self.stopped.load(Ordering::Relaxed) || self.paused.load(Ordering::Relaxed)
     }
 
-    fn interrupt(&self) -> Vec<Arc<RunningJob>> {
+    /// Sets one of the flags that stop jobs, and interrupts those that run.
+    fn interrupt(&self, flag: &AtomicBool) -> Vec<Arc<RunningJob>> {
         let running = self.running.lock();
-        self.stopped.store(true, Ordering::Relaxed);
+        flag.store(true, Ordering::Relaxed);
         let all: Vec<_> = running.values().cloned().collect();
         drop(running);
         all.iter()

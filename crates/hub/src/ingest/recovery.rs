@@ -1,7 +1,12 @@
 //! Recovery at startup: resumes or closes the streams of jobs that were running when the previous
 //! hub ended.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    pin::Pin,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use headwater_log::{Append, Error, Info, Outcome, ReadFrom, StreamName};
 use serde_json::Value;
@@ -12,8 +17,9 @@ use super::{
     outcome::interrupted,
     recovery_record::{Note, PREFIX, RecordBody, RecoveryRecord},
     task::Task,
+    writer::published,
 };
-use crate::protocol::close_reason::written;
+use crate::{limits::INGEST_RECOVERY, protocol::close_reason::written};
 
 /// Number of records that are listed at once.
 const PAGE: usize = 100;
@@ -40,7 +46,7 @@ pub(crate) type Resume =
 /// Processes all records. Retries until it succeeds, or the log is closed or the hub stops.
 pub(super) async fn recover(shared: Arc<Inner>) {
     loop {
-        match all(&shared).await {
+        match all(&shared, |_| true).await {
             Ok(()) => return,
             Err(error) if error.is_closed() => return,
             Err(error) => {
@@ -54,7 +60,37 @@ pub(super) async fn recover(shared: Arc<Inner>) {
     }
 }
 
-async fn all(shared: &Arc<Inner>) -> Result<(), Error> {
+/// Processes records again and again, until the log is closed or the hub is gone. Appends of an earlier
+/// owner of the log can arrive late, and so can what its jobs leave behind.
+pub(super) async fn follow(shared: Weak<Inner>) {
+    let mut missing = HashSet::new();
+    loop {
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        let before = std::mem::take(&mut missing);
+        let processed = all(&shared, |name| {
+            missing.insert(name.clone());
+            before.contains(name)
+        });
+        let rest = match processed.await {
+            Ok(()) => INGEST_RECOVERY,
+            Err(error) if error.is_closed() => return,
+            Err(error) => {
+                tracing::error!(%error, "the state of filled streams can't be read");
+                REST
+            }
+        };
+        drop(shared);
+        sleep(rest).await;
+    }
+}
+
+/// Processes all records. `is_over` decides about one without a stream.
+async fn all(
+    shared: &Arc<Inner>,
+    mut is_over: impl FnMut(&StreamName) -> bool + Send,
+) -> Result<(), Error> {
     let mut after = None;
     loop {
         let page = shared.log.list(PREFIX, after, PAGE).await?;
@@ -64,7 +100,7 @@ async fn all(shared: &Arc<Inner>) -> Result<(), Error> {
                 return Ok(());
             }
             if !shared.own.lock().contains(&found.name) {
-                one(shared, found.name).await?;
+                one(shared, found.name, &mut is_over).await?;
             }
         }
         after = page.after;
@@ -75,7 +111,11 @@ async fn all(shared: &Arc<Inner>) -> Result<(), Error> {
 }
 
 /// Processes one record that another process left behind.
-async fn one(shared: &Arc<Inner>, name: StreamName) -> Result<(), Error> {
+async fn one(
+    shared: &Arc<Inner>,
+    name: StreamName,
+    is_over: &mut (impl FnMut(&StreamName) -> bool + Send),
+) -> Result<(), Error> {
     let log = &shared.log;
     let read = match log.read(&name, ReadFrom::Start, MARKER_BYTES).await {
         Err(error) if error.is_not_found() || error.is_gone() => return Ok(()),
@@ -94,14 +134,24 @@ async fn one(shared: &Arc<Inner>, name: StreamName) -> Result<(), Error> {
         return Ok(());
     };
     let record = RecoveryRecord::found(name, record);
-    let info = match log.info(&stream).await {
-        Ok(info) => Some(info),
+    // Before the stream is looked at: what is appended after this is noticed.
+    let found = async {
+        let published = published(&**log, &stream).await?;
+        Ok::<_, Error>((published, log.info(&stream).await?))
+    };
+    let found = match found.await {
+        Ok(found) => Some(found),
         Err(error) if error.is_not_found() || error.is_gone() => None,
         Err(error) => return Err(error),
     };
-    let Some(info) = info.filter(|info| !info.closed && Note::is_of(info, &record)) else {
-        record.remove(&**log).await;
-        return Ok(());
+    let is_of = |info: &Info| !info.closed && Note::is_of(info, &record);
+    let (published, info) = match found {
+        None if !is_over(record.name()) => return Ok(()),
+        Some((published, info)) if is_of(&info) => (published, info),
+        _ => {
+            record.remove(&**log).await;
+            return Ok(());
+        }
     };
     if let Some(data) = record.record.resume.clone()
         && let Some(resume) = shared.resume.get()
@@ -116,6 +166,7 @@ async fn one(shared: &Arc<Inner>, name: StreamName) -> Result<(), Error> {
         record.write(&**log, life).await?;
         tracing::info!(stream = %info.name, "the ingest job of a stream is resumed");
         let task = Task::new(shared, &info, record, own_record, life, place);
+        let task = task.continuing(published);
         tokio::spawn(task.run(move || source));
         return Ok(());
     }

@@ -118,6 +118,9 @@ pub(super) struct Note {
     /// The note of the code that started the job.
     #[serde(default)]
     note: Value,
+    /// `true` if the job ends when it has no watchers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    watched: bool,
 }
 
 impl Note {
@@ -125,6 +128,7 @@ impl Note {
         Self {
             filling: record.nonce().to_owned(),
             note,
+            watched: record.record.keep_for.is_some(),
         }
     }
 
@@ -141,6 +145,11 @@ impl Note {
     pub(super) fn is_of(info: &Info, record: &RecoveryRecord) -> bool {
         Self::read(info).is_some_and(|note| note.filling == record.nonce())
     }
+}
+
+/// Returns `true` if an ingest job that ends without watchers fills the stream, on whichever hub.
+pub(crate) fn is_watched(info: &Info) -> bool {
+    !info.closed && Note::read(info).is_some_and(|note| note.watched)
 }
 
 /// Returns the note of the code that started the stream's ingest job, or `None` if the stream isn't

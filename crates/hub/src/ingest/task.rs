@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use headwater::{Problem, StatusCode};
-use headwater_log::{Expiry, Info, StreamName};
+use headwater_log::{Expiry, Info, Published, StreamName};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -85,6 +85,12 @@ impl Task {
         }
     }
 
+    /// Has the job superseded if earlier epochs have appended anything else to its stream.
+    pub(super) fn continuing(mut self, published: Published) -> Self {
+        self.writer.continues(published);
+        self
+    }
+
     /// Fills the stream from the source that `make` returns, until the source or the job ends.
     pub(super) async fn run(mut self, make: impl FnOnce() -> Source + Send) {
         let (source, made) = match headwater::catch(make) {
@@ -104,7 +110,7 @@ impl Task {
         let is_closed = match lost {
             Ok(is_closed) => is_closed,
             Err(WriteLoss::Over) => true,
-            Err(WriteLoss::LogClosed) => false,
+            Err(WriteLoss::LogClosed | WriteLoss::Superseded) => false,
             Err(WriteLoss::Failed(problem)) => self.fail(problem).await,
         };
         // Before the record is removed, which takes a moment: the job doesn't run any more.
@@ -187,7 +193,7 @@ impl Task {
         let end = JobOutcome::Failed(problem);
         match self.writer.append(Vec::new(), Some(&end)).await {
             Ok(()) | Err(WriteLoss::Over) => true,
-            Err(WriteLoss::LogClosed) => false,
+            Err(WriteLoss::LogClosed | WriteLoss::Superseded) => false,
             Err(WriteLoss::Failed(problem)) => {
                 let stream = &self.name;
                 tracing::error!(%stream, %problem, "a filled stream can't be closed; the next start will do it");

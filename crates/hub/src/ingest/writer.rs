@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use headwater::{Problem, StatusCode};
-use headwater_log::{Append, Error, Info, Log, Outcome, Refusal, StreamName};
+use headwater_log::{Append, Error, Info, Log, Outcome, Published, Refusal, StreamName};
 use headwater_wire::Backoff;
 use tokio::time::{Instant, sleep};
 
@@ -24,6 +24,8 @@ pub(super) enum WriteLoss {
     Over,
     /// The log is closed: the hub ends.
     LogClosed,
+    /// Another hub runs the job, or has appended to the stream since this one looked.
+    Superseded,
     /// The messages can't be appended.
     Failed(Problem),
 }
@@ -34,6 +36,14 @@ pub(super) struct Writer {
     name: StreamName,
     epoch: u64,
     seq: u64,
+    /// All that earlier epochs may have appended before the first append.
+    continues: Option<Published>,
+}
+
+/// Returns all that jobs have appended to a stream.
+pub(super) async fn published(log: &dyn Log, stream: &StreamName) -> Result<Published, Error> {
+    let known = log.producer(stream, PRODUCER).await?;
+    Ok(known.map(|known| known.published).unwrap_or_default())
 }
 
 impl Writer {
@@ -44,7 +54,13 @@ impl Writer {
             name: info.name.clone(),
             epoch,
             seq: 0,
+            continues: None,
         }
+    }
+
+    /// Has the first append refused if earlier epochs have appended anything else.
+    pub(super) fn continues(&mut self, published: Published) {
+        self.continues = Some(published);
     }
 
     /// Appends messages, and closes the stream with the last of them if `end` is set. Messages that
@@ -63,6 +79,8 @@ impl Writer {
         loop {
             let (part, after) = rest.split_at(most.min(rest.len()));
             let mut append = Append::new(part.to_vec()).by(PRODUCER, self.epoch, self.seq);
+            // A stream can be closed without a look at it.
+            append.continues = self.continues.filter(|_| self.seq == 0 && !part.is_empty());
             if let Some(end) = end.filter(|_| after.is_empty()) {
                 append.close = true;
                 append.reason = end.reason();
@@ -76,6 +94,9 @@ impl Writer {
                     }
                 }
                 Ok(Outcome::Refused(Refusal::Closed { .. })) => return Err(WriteLoss::Over),
+                Ok(Outcome::Refused(Refusal::StaleEpoch { .. } | Refusal::Diverged { .. })) => {
+                    return Err(WriteLoss::Superseded);
+                }
                 Ok(Outcome::Refused(refusal)) => {
                     tracing::error!(?refusal, stream = %self.name, "a filled stream refuses messages");
                     let problem = Problem::new(StatusCode::INTERNAL_SERVER_ERROR);

@@ -166,7 +166,8 @@ impl Hub {
     /// - 429: the limit of concurrent ingest jobs is reached.
     /// - 502, 504: the upstream can't be reached, refuses, or doesn't respond; `upstream_status` is
     ///   the status of its response.
-    /// - 503: the hub is [stopping](Hub::stop).
+    /// - 503: the hub is [stopping](Hub::stop), or isn't the owner of a
+    ///   [shared log](crate::Options::shared_log) now.
     /// - Errors of the log.
     ///
     /// # Cancel safety

@@ -45,11 +45,13 @@ mod webhooks;
 #[path = "no_webhooks.rs"]
 mod webhooks;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use headwater::App;
 use headwater_log::{Log, StreamName};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use self::{
     engine::{Command, Engine},
@@ -57,7 +59,7 @@ use self::{
     state::{Config, Link},
 };
 use crate::access::Guards;
-use crate::error::shared_log;
+use crate::ownership::Lease;
 
 pub(crate) use self::{options::SubscriptionOptions, state::Bounds};
 
@@ -76,32 +78,30 @@ const PIECES: usize = 50;
 
 /// The subscriptions of one log. A clone shares the same state.
 ///
-/// At most one instance may exist for a log, as each assumes that it alone writes the journal.
+/// At most one instance may run for a log, as each assumes that it alone writes the journal. On a log
+/// that hubs share, the [lease](Lease) sees to that.
 #[derive(Clone)]
 pub(crate) struct Subscriptions(Arc<Shared>);
 
 struct Shared {
     log: Arc<dyn Log>,
     options: SubscriptionOptions,
-    engine: OnceLock<mpsc::Sender<Command>>,
+    engine: Mutex<Option<Running>>,
 }
 
-/// Returns the routes of a hub whose log other hubs use too. They refuse all requests, as one
-/// instance alone may write the journal.
-pub(crate) fn refused<S: Clone + Send + Sync + 'static>() -> App<S> {
-    let refuse = axum::routing::any(async || shared_log("subscriptions"));
-    App::from(axum::Router::new().route("/__ds/{*rest}", refuse))
+/// A running engine.
+struct Running {
+    commands: mpsc::Sender<Command>,
+    task: JoinHandle<()>,
 }
 
 impl Subscriptions {
-    /// Creates an instance without starting its engine. The engine starts with the first
-    /// [`routes`](Self::routes), or at the first request if that is called outside of a runtime. It
-    /// ends when the log is closed, or the last clone is dropped.
+    /// Creates an instance without an engine. Until that is [started](Self::start), requests are refused.
     pub(crate) fn new(log: Arc<dyn Log>, options: SubscriptionOptions) -> Self {
         Self(Arc::new(Shared {
             log,
             options,
-            engine: OnceLock::new(),
+            engine: Mutex::default(),
         }))
     }
 
@@ -111,18 +111,25 @@ impl Subscriptions {
         http::routes(guards).with_state(self.clone())
     }
 
-    /// Starts the engine, which delivers what is pending. Otherwise the first request starts it.
-    pub(crate) fn start(&self) {
-        self.engine();
+    /// Starts the engine, which delivers what is pending, in place of a running one. It ends when the log
+    /// is closed, or the last clone is dropped. On a log that hubs share, it needs the lease.
+    pub(crate) fn start(&self, lease: Option<Lease>) {
+        let (sender, commands) = mpsc::channel(QUEUE);
+        let (log, options) = (Arc::clone(&self.0.log), self.0.options.clone());
+        let engine = Engine::new(log, options, commands, lease);
+        self.stop();
+        *self.0.engine.lock() = Some(Running {
+            commands: sender,
+            task: tokio::spawn(engine.run()),
+        });
     }
 
-    fn engine(&self) -> &mpsc::Sender<Command> {
-        self.0.engine.get_or_init(|| {
-            let (sender, commands) = mpsc::channel(QUEUE);
-            let engine = Engine::new(Arc::clone(&self.0.log), self.0.options.clone(), commands);
-            tokio::spawn(engine.run());
-            sender
-        })
+    /// Ends the engine, and the calls of webhooks that it makes. Their wakes are stored, and the next
+    /// engine repeats those that weren't acknowledged when their leases have ended.
+    pub(crate) fn stop(&self) {
+        if let Some(running) = self.0.engine.lock().take() {
+            running.task.abort();
+        }
     }
 
     /// Returns a key for HMAC-SHA-256 that is derived from the hub's key for one purpose. The hub's
@@ -170,10 +177,17 @@ impl Subscriptions {
         &self.0.options
     }
 
+    /// Returns the queue of the engine, if it runs.
+    fn commands(&self) -> Option<mpsc::Sender<Command>> {
+        let running = self.0.engine.lock();
+        running.as_ref().map(|running| running.commands.clone())
+    }
+
     /// Sends a command to the engine and waits for its response.
     async fn ask<T>(&self, make: impl FnOnce(engine::Answer<T>) -> Command) -> Result<T, Refusal> {
         let (answer, answered) = tokio::sync::oneshot::channel();
-        if self.engine().send(make(answer)).await.is_err() {
+        let commands = self.commands().ok_or(Refusal::Unavailable)?;
+        if commands.send(make(answer)).await.is_err() {
             return Err(Refusal::Unavailable);
         }
         answered.await.unwrap_or(Err(Refusal::Unavailable))

@@ -4,13 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules whose imports are restricted.
-const RESTRICTED: [&str; 10] = [
+const RESTRICTED: [&str; 12] = [
     "access",
     "durable",
     "fanout",
+    "forward",
     "gather",
     "http",
     "ingest",
+    "ownership",
     "relay",
     "requests",
     "state",
@@ -21,6 +23,7 @@ const RESTRICTED: [&str; 10] = [
 const RULES: &[(&str, &[&str])] = &[
     ("access", &["requests", "state"]),
     ("fanout", &["ingest", "requests"]),
+    ("forward", &["ingest", "ownership", "requests", "state"]),
     (
         "gather",
         &[
@@ -39,6 +42,7 @@ const RULES: &[(&str, &[&str])] = &[
         &[
             "access",
             "fanout",
+            "forward",
             "ingest",
             "requests",
             "state",
@@ -46,6 +50,7 @@ const RULES: &[(&str, &[&str])] = &[
         ],
     ),
     ("ingest", &["requests"]),
+    ("ownership", &[]),
     ("protocol", &[]),
     (
         "relay",
@@ -61,7 +66,7 @@ const RULES: &[(&str, &[&str])] = &[
     ),
     ("relay/upstream", &["fanout", "requests"]),
     ("requests", &[]),
-    ("subscriptions", &["access", "requests"]),
+    ("subscriptions", &["access", "ownership", "requests"]),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

@@ -31,6 +31,7 @@ mod refusals;
 #[cfg(feature = "relay")]
 mod relay;
 mod schemas;
+#[cfg(all(feature = "gather", feature = "relay", feature = "webhooks"))]
 mod shared_log;
 mod shutdown;
 mod slow;

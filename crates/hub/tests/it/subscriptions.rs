@@ -25,15 +25,15 @@ use crate::Server;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A webhook on its own port.
-struct Hook {
-    url: String,
-    calls: mpsc::UnboundedReceiver<Called>,
+pub(crate) struct Hook {
+    pub(crate) url: String,
+    pub(crate) calls: mpsc::UnboundedReceiver<Called>,
     replies: Replies,
     server: JoinHandle<()>,
 }
 
 #[derive(Debug)]
-struct Called {
+pub(crate) struct Called {
     headers: HeaderMap,
     body: Bytes,
 }
@@ -52,7 +52,7 @@ async fn called(
 
 impl Hook {
     /// Starts a webhook that sends these responses, then an empty object.
-    async fn new(replies: impl IntoIterator<Item = Response>) -> Self {
+    pub(crate) async fn new(replies: impl IntoIterator<Item = Response>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
         let url = format!("http://{}/hook", listener.local_addr().expect("a socket"));
         let (sender, calls) = mpsc::unbounded_channel();
@@ -70,14 +70,14 @@ impl Hook {
         }
     }
 
-    async fn next(&mut self) -> Called {
+    pub(crate) async fn next(&mut self) -> Called {
         timeout(PATIENCE, self.calls.recv())
             .await
             .expect("the webhook is called")
             .expect("the webhook is there")
     }
 
-    fn reply(&self, reply: impl IntoResponse) {
+    pub(crate) fn reply(&self, reply: impl IntoResponse) {
         self.replies
             .lock()
             .expect("no test panicked")
@@ -92,7 +92,7 @@ impl Drop for Hook {
 }
 
 impl Called {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("JSON")
     }
 
@@ -104,7 +104,7 @@ impl Called {
     }
 }
 
-fn done() -> Response {
+pub(crate) fn done() -> Response {
     r#"{"done":true}"#.into_response()
 }
 

@@ -1,6 +1,7 @@
 //! Ingest jobs over a log whose appends can be held up and fail.
 
 mod faults;
+mod owners;
 mod restarts;
 
 use std::{

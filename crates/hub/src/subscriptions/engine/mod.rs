@@ -21,6 +21,7 @@ use super::refusal::Refusal;
 use super::response_bodies::{Claimed, SubscriptionView};
 use super::state::{Ack, Config, Link, Registry};
 use super::webhooks::{Caller, Url};
+use crate::ownership::Lease;
 
 /// Maximum number of requests in one turn.
 const TURN: usize = 256;
@@ -145,6 +146,8 @@ pub(super) struct Engine {
     log: Arc<dyn Log>,
     options: SubscriptionOptions,
     commands: mpsc::Receiver<Command>,
+    /// The right to write the journal and to send wakes. `None`: no other hub uses the log.
+    lease: Option<Lease>,
     order: OrderFollower,
     clock: Clock,
     registry: Registry,
@@ -169,6 +172,7 @@ impl Engine {
         log: Arc<dyn Log>,
         options: SubscriptionOptions,
         commands: mpsc::Receiver<Command>,
+        lease: Option<Lease>,
     ) -> Self {
         let mut order = log.follow_order();
         let registry = Registry::with(options.bounds.clone());
@@ -178,6 +182,7 @@ impl Engine {
             log,
             options,
             commands,
+            lease,
             order,
             clock: Clock::system(),
             registry,
@@ -234,19 +239,29 @@ impl Engine {
         true
     }
 
-    /// Reads the journal, with retries. Requests are refused until it succeeds.
+    /// Reads the journal, with retries. Requests are refused until it succeeds. Returns `None` if the log
+    /// is closed, or another hub has taken over.
     async fn open(&mut self) -> Option<Journal> {
+        let term = self.lease.as_ref().map(Lease::term);
+        let mut claimed = None;
         loop {
-            let opened = Journal::open(Arc::clone(&self.log), &mut self.registry).await;
-            match opened {
-                Ok((journal, seen)) => {
+            let loaded = async {
+                let journal = match &mut claimed {
+                    Some(journal) => journal,
+                    None => claimed.insert(Journal::claim(Arc::clone(&self.log), term).await?),
+                };
+                journal.load(&mut self.registry).await
+            };
+            match loaded.await {
+                Ok(seen) => {
                     self.seen = seen.unwrap_or(self.seen).min(self.order.head());
                     self.registry.saw(self.seen);
                     if self.refresh_all().await.is_ok() {
                         self.repeat_events();
-                        return Some(journal);
+                        return claimed;
                     }
                 }
+                Err(Unreadable::Fenced) => return None,
                 Err(Unreadable::Log(error)) if error.is_closed() => return None,
                 Err(Unreadable::Log(error)) => {
                     tracing::error!(%error, "the journal of the subscriptions can't be read");
@@ -328,6 +343,11 @@ impl Engine {
 
     fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Returns `true` if wakes may be sent: no other hub can do so now.
+    fn may_send(&self) -> bool {
+        self.lease.as_ref().is_none_or(Lease::is_valid)
     }
 
     /// Sends a response when its content is stored.

@@ -150,7 +150,15 @@ impl Engine {
                         timeout,
                     };
                     let call = self.caller.call(call);
-                    self.calls.spawn(async move { (id, wake_id, call.await) });
+                    let lease = self.lease.clone();
+                    self.calls.spawn(async move {
+                        let delivered = match lease.is_none_or(|lease| lease.is_valid()) {
+                            true => call.await,
+                            // The wake is stored. The owner sends it when its lease has ended.
+                            false => Delivered::Failed,
+                        };
+                        (id, wake_id, delivered)
+                    });
                 }
                 To::Stream(name) => {
                     if let Err(why) = self.write_event(&name, body).await {
@@ -164,6 +172,9 @@ impl Engine {
     }
 
     async fn write_event(&self, name: &StreamName, event: Vec<u8>) -> Result<(), String> {
+        if !self.may_send() {
+            return Err("this hub isn't the owner of the log now".to_owned());
+        }
         let info = self
             .log
             .info(name)

@@ -12,6 +12,7 @@
 //! {"record":"unlinked","id":"s","streams":[4]}           removes links
 //! {"record":"deleted","id":"s"}                          removes the subscription
 //! {"record":"seen","position":"…"}                       the position up to which the log's order was read
+//! {"record":"term","term":7}                             a hub of a shared log has become its owner
 //! ```
 //!
 //! A turn's records are appended as one batch, so a restart sees all of a turn or nothing. Only
@@ -34,6 +35,15 @@
 //! older one first. This is correct at any point of the copy, as each record contains a state and
 //! not a change. The copy then starts over.
 //!
+//! # Several hubs
+//!
+//! On a log that hubs share, records are appended by a producer whose epoch is the term of the
+//! [owner](crate::ownership). An append of an earlier owner can arrive after the next one has begun. So
+//! before a new owner reads, it appends a record to each of the streams, under its epoch, which fences
+//! the earlier one. That one could also continue in the stream of the next number, so the new owner
+//! creates that, and its record has to be the first in it. Otherwise it was too late, and starts over. From
+//! then on it continues in its own stream, as after a compaction.
+//!
 //! The files of the log contain the private key. Protect them accordingly.
 
 mod record;
@@ -43,8 +53,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use headwater_log::{
-    Append, Create, Error, Log, Offset, Outcome, Position, ReadFrom, Settings, StreamName,
-    Timestamp,
+    self as log, Append, Create, Error, Log, Offset, Outcome, Position, ReadFrom, Settings,
+    StreamName, Timestamp,
 };
 
 use self::record::{Copied, LinkRecord, NameRecord, Numbers, Record, changes, copy, gone};
@@ -54,6 +64,8 @@ use super::state::{Config, Dirty, Link, Registry, Subscription};
 
 /// Prefix of the names of the journal's streams.
 const PREFIX: &str = "__ds/journal/";
+/// The producer of records in a log that hubs share.
+const PRODUCER: &str = "__ds/journal";
 /// A journal with fewer entries isn't compacted.
 const SMALL: usize = 2000;
 /// A journal with fewer bytes isn't compacted.
@@ -81,9 +93,19 @@ pub(in crate::subscriptions) struct Journal {
     copied: Option<Copied>,
     /// The last position that was stored.
     marked: Position,
+    /// The next append to that stream. `None`: no other hub uses the log.
+    by: Option<By>,
     pub(in crate::subscriptions) keys: Option<Arc<Keys>>,
     /// `true` if the keys have to be stored.
     new_keys: bool,
+}
+
+/// An append of a hub that shares the log.
+#[derive(Clone, Copy, Debug)]
+struct By {
+    term: u64,
+    /// Its number in the stream.
+    seq: u64,
 }
 
 /// The reason for which a journal can't be read.
@@ -93,6 +115,8 @@ pub(in crate::subscriptions) enum Unreadable {
     Log(Error),
     /// A record is not one that this version writes.
     Record(String),
+    /// Another hub has become the owner of the log.
+    Fenced,
 }
 
 impl From<Error> for Unreadable {
@@ -102,44 +126,59 @@ impl From<Error> for Unreadable {
 }
 
 impl Journal {
-    /// Reads the stored state into `registry`, which has to be empty. Returns the journal, and the
-    /// position up to which the log's order was read, if there is one.
-    pub(in crate::subscriptions) async fn open(
+    /// Finds the journal of a log. With the term of an owner, earlier owners can't write to it from then
+    /// on.
+    ///
+    /// # Errors
+    /// Errors of the log. A later owner has fenced this one.
+    pub(in crate::subscriptions) async fn claim(
         log: Arc<dyn Log>,
-        registry: &mut Registry,
-    ) -> Result<(Self, Option<Position>), Unreadable> {
-        let mut numbers = Vec::new();
-        let mut after = None;
-        loop {
-            let page = log.list(PREFIX, after, 1000).await?;
-            let names = page.streams.iter().map(|info| info.name.as_str());
-            numbers.extend(names.filter_map(|name| name.strip_prefix(PREFIX)?.parse::<u64>().ok()));
-            after = page.after;
-            if after.is_none() {
-                break;
-            }
-        }
-        numbers.sort_unstable();
-        let mut journal = Self {
+        term: Option<u64>,
+    ) -> Result<Self, Unreadable> {
+        let numbers = match term {
+            None => numbers(&*log).await?,
+            Some(term) => fenced(&*log, term).await?,
+        };
+        Ok(Self {
             log,
-            copied: (numbers.len() > 1).then(Copied::default),
+            copied: None,
             numbers,
             entries: 0,
             bytes: 0,
             names: Numbers::default(),
             marked: Position::START,
+            // The record of the term was number 0.
+            by: term.map(|term| By { term, seq: 1 }),
             keys: None,
             new_keys: false,
-        };
+        })
+    }
+
+    /// Reads the stored state into `registry`, which has to be empty. Returns the position up to which the
+    /// log's order was read, if there is one.
+    pub(in crate::subscriptions) async fn load(
+        &mut self,
+        registry: &mut Registry,
+    ) -> Result<Option<Position>, Unreadable> {
+        self.keys = None;
+        self.names = Numbers::default();
+        self.copied = (self.numbers.len() > 1).then(Copied::default);
         let mut seen = None;
-        for number in journal.numbers.clone() {
-            journal.entries = 0;
-            journal.bytes = 0;
-            journal.replay(number, registry, &mut seen).await?;
+        for number in self.numbers.clone() {
+            self.entries = 0;
+            self.bytes = 0;
+            match self.replay(number, registry, &mut seen).await {
+                // An earlier owner had copied everything that is in it.
+                Err(Unreadable::Log(error)) if error.is_not_found() && self.by.is_some() => {
+                    self.numbers.retain(|known| *known != number);
+                    return Err(error.into());
+                }
+                replayed => replayed?,
+            }
         }
-        journal.marked = seen.unwrap_or_default();
+        self.marked = seen.unwrap_or_default();
         registry.take_dirty();
-        Ok((journal, seen))
+        Ok(seen)
     }
 
     async fn replay(
@@ -229,6 +268,7 @@ impl Journal {
             }
             Record::Deleted { id } => registry.forget(&Arc::from(id)),
             Record::Seen { position } => *seen = Some(position.parse().ok()?),
+            Record::Term { .. } => {}
         }
         Some(())
     }
@@ -252,7 +292,9 @@ impl Journal {
         seen: Position,
     ) -> Result<bool, Refusal> {
         let far = seen.number().saturating_sub(self.marked.number()) >= MARK;
-        let idle = dirty.is_empty() && !self.new_keys;
+        // Otherwise each change of the owner would add a stream.
+        let is_begun = self.entries == 0 && self.numbers.len() > 1;
+        let idle = dirty.is_empty() && !self.new_keys && !is_begun;
         if idle && (!far || self.numbers.is_empty()) {
             return Ok(false);
         }
@@ -303,10 +345,12 @@ impl Journal {
 
     /// Creates the stream of this number, which is written to from then on.
     async fn start(&mut self, number: u64) -> Result<(), Refusal> {
-        let create = Create::new(Settings::of_type("application/json"));
         let name = name(number).map_err(failed)?;
-        self.log.create(&name, create).await.map_err(failed)?;
+        self.log.create(&name, json()).await.map_err(failed)?;
         self.numbers.push(number);
+        if let Some(by) = &mut self.by {
+            by.seq = 0;
+        }
         self.entries = 0;
         self.bytes = 0;
         self.names = Numbers::default();
@@ -331,16 +375,54 @@ impl Journal {
             }
             if bytes >= APPEND_BYTES || records_left.peek().is_none() {
                 bytes = 0;
-                let append = Append::new(std::mem::take(&mut messages));
-                let outcome = self.log.append(&name, append).await.map_err(failed)?;
-                if let Outcome::Refused(refusal) = outcome {
+                self.append_batch(&name, std::mem::take(&mut messages))
+                    .await?;
+            }
+        }
+        self.entries += records.iter().map(Record::size).sum::<usize>();
+        Ok(())
+    }
+
+    async fn append_batch(
+        &mut self,
+        name: &StreamName,
+        messages: Vec<Bytes>,
+    ) -> Result<(), Refusal> {
+        loop {
+            let mut append = Append::new(messages.clone());
+            if let Some(By { term, seq }) = self.by {
+                append = append.by(PRODUCER, term, seq);
+            }
+            let outcome = match self.log.append(name, append).await {
+                // The next owner has copied everything, and removed this stream.
+                Err(error) if error.is_not_found() && self.by.is_some() => {
+                    return Err(superseded());
+                }
+                outcome => outcome.map_err(failed)?,
+            };
+            match outcome {
+                Outcome::Appended(_) | Outcome::Duplicate(_) => {
+                    if let Some(by) = &mut self.by {
+                        by.seq += 1;
+                    }
+                    return Ok(());
+                }
+                // An append whose outcome was unknown has used the number. These records follow it.
+                Outcome::Refused(
+                    log::Refusal::Reused { last, .. } | log::Refusal::TooOld { last, .. },
+                ) => {
+                    self.by = self.by.map(|by| By {
+                        seq: last + 1,
+                        ..by
+                    });
+                }
+                Outcome::Refused(log::Refusal::StaleEpoch { .. }) => return Err(superseded()),
+                Outcome::Refused(refusal) => {
                     tracing::error!(?refusal, "the journal of the subscriptions refuses records");
                     return Err(Refusal::Log);
                 }
             }
         }
-        self.entries += records.iter().map(Record::size).sum::<usize>();
-        Ok(())
     }
 
     /// Deletes all streams but the one that is written to. If that fails, it is retried after the
@@ -366,12 +448,72 @@ impl Journal {
     }
 }
 
+/// Returns the numbers of the journal's streams, in order.
+async fn numbers(log: &dyn Log) -> Result<Vec<u64>, Error> {
+    let mut numbers = Vec::new();
+    let mut after = None;
+    loop {
+        let page = log.list(PREFIX, after, 1000).await?;
+        let names = page.streams.iter().map(|info| info.name.as_str());
+        numbers.extend(names.filter_map(|name| name.strip_prefix(PREFIX)?.parse::<u64>().ok()));
+        after = page.after;
+        if after.is_none() {
+            break;
+        }
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// Fences earlier owners in all streams of the journal, and creates the next one. Returns the numbers of
+/// all.
+async fn fenced(log: &dyn Log, term: u64) -> Result<Vec<u64>, Unreadable> {
+    loop {
+        let mut numbers = numbers(log).await?;
+        for number in &numbers {
+            match fence(log, &name(*number)?, term).await {
+                // An earlier owner deleted what it had copied.
+                Err(Unreadable::Log(error)) if error.is_not_found() => {}
+                fenced => drop(fenced?),
+            }
+        }
+        let next = numbers.last().map_or(0, |last| last + 1);
+        let own = name(next)?;
+        log.create(&own, json()).await?;
+        if fence(log, &own, term).await? == Offset::new(1) {
+            numbers.push(next);
+            return Ok(numbers);
+        }
+    }
+}
+
+/// Appends the record of a term. Returns the offset after it. It can be repeated.
+async fn fence(log: &dyn Log, stream: &StreamName, term: u64) -> Result<Offset, Unreadable> {
+    // A struct of a number always has a JSON form.
+    let record = serde_json::to_vec(&Record::Term { term }).unwrap_or_default();
+    let append = Append::new(vec![record.into()]).by(PRODUCER, term, 0);
+    match log.append(stream, append).await? {
+        Outcome::Appended(receipt) | Outcome::Duplicate(receipt) => Ok(receipt.next),
+        Outcome::Refused(_) => Err(Unreadable::Fenced),
+    }
+}
+
+fn json() -> Create {
+    Create::new(Settings::of_type("application/json"))
+}
+
 #[allow(clippy::needless_pass_by_value)] // It is a function for `map_err`.
 fn failed(error: Error) -> Refusal {
     if !error.is_closed() {
         tracing::error!(%error, "the journal of the subscriptions can't be written");
     }
     Refusal::from(&error)
+}
+
+/// Returns the refusal of a hub that isn't the owner of the log any more.
+fn superseded() -> Refusal {
+    tracing::warn!("another hub has taken over the subscriptions");
+    Refusal::Unavailable
 }
 
 /// Returns the name that a record refers to.

@@ -52,6 +52,9 @@ pub(super) enum Record {
     Seen {
         position: String,
     },
+    Term {
+        term: u64,
+    },
 }
 
 /// The name, flags (1 for a stream by name plus 2 for a match of the pattern), the stream's number
@@ -154,6 +157,8 @@ impl Record {
             Self::Links { links, .. } => links.len(),
             Self::Unlinked { streams, .. } => streams.len(),
             Self::Names { names, .. } => names.len(),
+            // A stream with nothing else is as one that was just created.
+            Self::Term { .. } => 0,
             _ => 1,
         }
     }

@@ -8,7 +8,7 @@ mod handler;
 mod joining;
 mod limits;
 mod reading;
-mod upstream;
+pub(crate) mod upstream;
 
 use std::time::{Duration, Instant};
 

@@ -13,28 +13,28 @@ use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 
 /// A request that was received.
 #[derive(Clone, Debug)]
-pub(super) struct Call {
-    pub(super) method: Method,
-    pub(super) path: String,
-    pub(super) headers: HeaderMap,
-    pub(super) body: String,
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
 }
 
 type Answer = dyn Fn(Call) -> Response + Send + Sync;
 
-pub(super) struct Upstream {
-    pub(super) url: String,
+pub(crate) struct Upstream {
+    pub(crate) url: String,
     calls: Arc<Mutex<Vec<Call>>>,
     task: JoinHandle<()>,
 }
 
 impl Upstream {
-    pub(super) async fn new(answer: impl Fn(Call) -> Response + Send + Sync + 'static) -> Self {
+    pub(crate) async fn new(answer: impl Fn(Call) -> Response + Send + Sync + 'static) -> Self {
         Self::at("127.0.0.1:0", answer).await
     }
 
     /// Starts an upstream at this address.
-    pub(super) async fn at(
+    pub(crate) async fn at(
         address: &str,
         answer: impl Fn(Call) -> Response + Send + Sync + 'static,
     ) -> Self {
@@ -67,12 +67,12 @@ impl Upstream {
     }
 
     /// Starts an upstream with the same response to each call.
-    pub(super) async fn saying(content_type: &'static str, body: &'static str) -> Self {
+    pub(crate) async fn saying(content_type: &'static str, body: &'static str) -> Self {
         Self::new(move |_| reply(200, content_type, body)).await
     }
 
     /// Starts an upstream whose only response is the data that are sent. It breaks off at an error.
-    pub(super) async fn streaming(content_type: &'static str) -> (Self, Sender) {
+    pub(crate) async fn streaming(content_type: &'static str) -> (Self, Sender) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let receiver = Mutex::new(Some(receiver));
         let upstream = Self::new(move |_| {
@@ -87,12 +87,12 @@ impl Upstream {
         (upstream.await, sender)
     }
 
-    pub(super) fn calls(&self) -> Vec<Call> {
+    pub(crate) fn calls(&self) -> Vec<Call> {
         self.calls.lock().expect("no panic").clone()
     }
 }
 
-pub(super) type Sender = mpsc::UnboundedSender<Result<&'static str, std::io::Error>>;
+pub(crate) type Sender = mpsc::UnboundedSender<Result<&'static str, std::io::Error>>;
 
 impl Drop for Upstream {
     fn drop(&mut self) {
@@ -100,7 +100,7 @@ impl Drop for Upstream {
     }
 }
 
-pub(super) fn reply(status: u16, content_type: &str, body: &'static str) -> Response {
+pub(crate) fn reply(status: u16, content_type: &str, body: &'static str) -> Response {
     Response::builder()
         .status(status)
         .header("content-type", content_type)

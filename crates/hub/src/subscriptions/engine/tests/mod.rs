@@ -1,6 +1,7 @@
 mod any_order;
 mod leases;
 mod links;
+mod owners;
 mod storage;
 
 use std::collections::BTreeMap;
@@ -80,12 +81,22 @@ impl Bench {
         clock: Clock,
         bounds: Bounds,
     ) -> Self {
+        Self::leased(log, folder, clock, bounds, None).await
+    }
+
+    async fn leased(
+        log: Arc<dyn Log>,
+        folder: Option<TempDir>,
+        clock: Clock,
+        bounds: Bounds,
+        lease: Option<Lease>,
+    ) -> Self {
         let (_, commands) = mpsc::channel(1);
         let options = SubscriptionOptions {
             bounds,
             ..SubscriptionOptions::default()
         };
-        let mut engine = Engine::new(Arc::clone(&log), options, commands);
+        let mut engine = Engine::new(Arc::clone(&log), options, commands, lease);
         engine.clock = clock.clone();
         let journal = engine.open().await.unwrap();
         Self {

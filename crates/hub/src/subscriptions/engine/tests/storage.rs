@@ -341,6 +341,7 @@ async fn a_damaged_journal_is_not_mistaken_for_an_empty_one() {
         .await
         .unwrap();
     let mut registry = Registry::default();
-    let opened = Journal::open(Arc::clone(&bench.log), &mut registry).await;
-    assert!(matches!(opened, Err(Unreadable::Record(_))));
+    let claimed = Journal::claim(Arc::clone(&bench.log), None).await;
+    let loaded = claimed.unwrap().load(&mut registry).await;
+    assert!(matches!(loaded, Err(Unreadable::Record(_))));
 }

@@ -1,0 +1,277 @@
+//! Forwards requests to the owner of a shared log.
+//!
+//! ```text
+//! request ─► ForwardLayer ─┬─► here: the hub's own routes
+//!                          └─► the owner's URL ─► response, as the owner sends it
+//! ```
+//!
+//! The owner gets the request as its client sent it, with its credentials and its `Host`, and judges it.
+//! Only headers about the connection are dropped. `X-Forwarded-*` has the client as this hub knows it, and
+//! counts if the owner trusts this hub as a proxy. A forwarded request has the header [`FORWARDED`]. A hub
+//! that gets one and isn't the owner refuses it, so that requests don't circulate.
+//!
+//! A request whose outcome isn't known isn't sent again.
+
+mod headers;
+#[cfg(any(feature = "jwks", feature = "relay", feature = "webhooks"))]
+mod sending;
+#[cfg(not(any(feature = "jwks", feature = "relay", feature = "webhooks")))]
+#[path = "no_sending.rs"]
+mod sending;
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum::{
+    body::Body,
+    extract::Request,
+    response::{IntoResponse, Response},
+};
+use futures_util::future::Either;
+use headwater::{Problem, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Uri, header, request::Parts};
+use percent_encoding::percent_decode_str;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use self::sending::Sender;
+use crate::{
+    error::Failure,
+    ingest::is_watched,
+    ownership::{Ownership, Place},
+    protocol::path::{self, GATHER, RELAY, RESERVED},
+    state::HubState,
+};
+
+/// The header of a forwarded request.
+const FORWARDED: HeaderName = HeaderName::from_static("headwater-forwarded");
+
+/// The `Retry-After` of a request that the owner can't answer now.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+/// Marks a response whose request has to be answered by the owner.
+#[derive(Clone, Copy)]
+struct ToOwner;
+
+/// Returns the response to a read that only the owner can answer. The layer replaces it.
+pub(crate) fn to_owner() -> Response {
+    let mut response =
+        refusal("no_owner", "the owner of the log has to answer this").into_response();
+    response.extensions_mut().insert(ToOwner);
+    response
+}
+
+/// Returns a refusal of a request that can be repeated.
+fn refusal(code: &str, detail: &str) -> Failure {
+    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail(detail);
+    Failure::from(problem.with("code", code)).header(header::RETRY_AFTER, RETRY_AFTER)
+}
+
+/// Creates the layer of a hub that shares its log.
+#[derive(Clone)]
+pub(crate) struct ForwardLayer(Arc<Forwarding>);
+
+struct Forwarding {
+    hub: Arc<HubState>,
+    sender: Sender,
+}
+
+impl ForwardLayer {
+    pub(crate) fn new(hub: &Arc<HubState>) -> Self {
+        Self(Arc::new(Forwarding {
+            hub: Arc::clone(hub),
+            sender: Sender::default(),
+        }))
+    }
+}
+
+impl<S> Layer<S> for ForwardLayer {
+    type Service = Forward<S>;
+
+    fn layer(&self, inner: S) -> Forward<S> {
+        Forward {
+            forwarding: Arc::clone(&self.0),
+            inner,
+        }
+    }
+}
+
+/// The service that [`ForwardLayer`] creates.
+#[derive(Clone)]
+pub(crate) struct Forward<S> {
+    forwarding: Arc<Forwarding>,
+    inner: S,
+}
+
+impl<S> Service<Request> for Forward<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future =
+        Either<S::Future, Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let forwarding = &self.forwarding;
+        let hub = &forwarding.hub;
+        hub.ensure_started();
+        let Some(ownership) = &hub.ownership else {
+            return Either::Left(self.inner.call(request));
+        };
+        let is_elsewhere = ownership.is_elsewhere();
+        if !is_elsewhere {
+            headers::restore(request.headers_mut());
+        }
+        let root = hub.options.root.as_str();
+        if belongs_to_owner(root, request.method(), request.uri()) {
+            if ownership.place() == Place::Here {
+                return Either::Left(self.inner.call(request));
+            }
+            let forwarding = Arc::clone(forwarding);
+            return Either::Right(Box::pin(async move {
+                let (parts, body) = request.into_parts();
+                Ok(forwarding.forward(parts, body).await)
+            }));
+        }
+        if request.method() != Method::GET || !is_elsewhere {
+            return Either::Left(self.inner.call(request));
+        }
+        // Perhaps a read of a stream whose watchers count. Its stream decides.
+        let forwarding = Arc::clone(forwarding);
+        let next = self.inner.clone();
+        // The one that is ready.
+        let mut inner = std::mem::replace(&mut self.inner, next);
+        Either::Right(Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            if forwarding.is_watched_by_ticket(&parts.uri).await {
+                return Ok(forwarding.forward(parts, body).await);
+            }
+            let head = parts.clone();
+            let response = inner.call(Request::from_parts(parts, body)).await?;
+            match response.extensions().get::<ToOwner>() {
+                None => Ok(response),
+                Some(ToOwner) => Ok(forwarding.forward(head, Body::empty()).await),
+            }
+        }))
+    }
+}
+
+impl Forwarding {
+    /// Returns the owner's response to a request.
+    async fn forward(&self, parts: Parts, body: Body) -> Response {
+        let Some(ownership) = &self.hub.ownership else {
+            return to_owner();
+        };
+        match self.send(ownership, parts, body).await {
+            Ok(response) => response,
+            Err(failure) => failure.into_response(),
+        }
+    }
+
+    async fn send(
+        &self,
+        ownership: &Ownership,
+        parts: Parts,
+        body: Body,
+    ) -> Result<Response, Failure> {
+        if parts.headers.contains_key(FORWARDED) {
+            let detail = "another hub has forwarded this request here, and this hub isn't the owner of the log";
+            return Err(refusal("not_owner", detail));
+        }
+        let (term, url) = match ownership.place() {
+            Place::There { term, url } => (term, url),
+            Place::Unreachable => {
+                let detail = "the hub that owns the log advertises no URL, so this hub can't forward the request to it";
+                return Err(refusal("owner_unreachable", detail));
+            }
+            // It may have become the owner just now.
+            Place::Here | Place::Nowhere => {
+                let detail =
+                    "no hub is the owner of the log at the moment; one takes over within seconds";
+                return Err(refusal("no_owner", detail));
+            }
+        };
+        let over = ownership.over(term);
+        self.sender.send(&url, parts, body, over).await
+    }
+
+    /// Returns `true` for a read with a ticket of a stream whose watchers count. The ticket is valid once, so
+    /// this hub must not use it.
+    async fn is_watched_by_ticket(&self, uri: &Uri) -> bool {
+        let query = uri.query().unwrap_or_default();
+        if !form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "ticket") {
+            return false;
+        }
+        let root = self.hub.options.root.trim_end_matches('/');
+        let path = uri.path().strip_prefix(root);
+        let path = path.and_then(|path| path.strip_prefix('/'));
+        let path = path.and_then(|path| percent_decode_str(path).decode_utf8().ok());
+        let Some(Ok(name)) = path.map(|path| path::name_of(&path)) else {
+            return false;
+        };
+        let info = self.hub.log.info(&name).await;
+        info.is_ok_and(|info| is_watched(&info))
+    }
+}
+
+/// Returns `true` if the owner alone can answer a request, whatever is in the log.
+fn belongs_to_owner(root: &str, method: &Method, uri: &Uri) -> bool {
+    // A preflight is answered without any state.
+    if method == Method::OPTIONS {
+        return false;
+    }
+    let is_under = |rest: &str| rest.is_empty() || rest.starts_with('/');
+    let path = uri.path();
+    let reserved = path.strip_prefix(root.trim_end_matches('/'));
+    let reserved = reserved.and_then(|path| path.strip_prefix('/'));
+    if reserved
+        .and_then(|path| path.strip_prefix(RESERVED))
+        .is_some_and(is_under)
+    {
+        return true;
+    }
+    if cfg!(feature = "relay") && path.strip_prefix(RELAY).is_some_and(is_under) {
+        return true;
+    }
+    let stores = || {
+        let query = uri.query().unwrap_or_default();
+        form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "stream")
+    };
+    cfg!(feature = "gather") && path == GATHER && stores()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subscriptions_relays_and_stored_gathers_belong_to_the_owner() {
+        let is =
+            |root: &str, uri: &str| belongs_to_owner(root, &Method::POST, &uri.parse().unwrap());
+        assert!(is("/streams", "/streams/__ds/subscriptions/a"));
+        assert!(is("/streams", "/streams/__ds"));
+        assert!(is("/", "/__ds/jwks.json"));
+        assert!(!is("/streams", "/streams/__dsx/a"));
+        assert!(!is("/streams", "/streams/a/__ds/b"));
+        assert!(!is("/streams", "/__ds/a"));
+        assert!(!is("/streams", "/streams?stream=__ds/"));
+        for path in ["/relay", "/relay/a?b=c"] {
+            assert_eq!(is("/streams", path), cfg!(feature = "relay"), "{path}");
+        }
+        assert!(!is("/streams", "/relays"));
+        assert_eq!(is("/streams", "/gather?stream=a"), cfg!(feature = "gather"));
+        assert!(!is("/streams", "/gather?concurrency=2"));
+        let preflight = "/relay".parse().unwrap();
+        assert!(!belongs_to_owner("/streams", &Method::OPTIONS, &preflight));
+    }
+}

@@ -1,0 +1,80 @@
+//! The URL at which other hubs reach one.
+
+use http::Uri;
+
+use crate::limits::ADVERTISED_URL_BYTES;
+
+/// The error of a text that can't be [advertised](crate::Options::advertise).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{url:?} can't be advertised: {reason}")]
+pub struct AdvertisedUrlError {
+    url: String,
+    reason: &'static str,
+}
+
+/// Checks a URL. Returns it without a slash at its end.
+pub(super) fn parse(url: &str) -> Result<String, AdvertisedUrlError> {
+    let failed = |reason| AdvertisedUrlError {
+        // A user's name or password isn't repeated.
+        url: url.split('@').next_back().unwrap_or_default().to_owned(),
+        reason,
+    };
+    if url.len() > ADVERTISED_URL_BYTES {
+        return Err(failed("it is too long"));
+    }
+    let like = "it isn't like http://10.0.0.1:8000";
+    let parsed: Uri = url.parse().map_err(|_| failed(like))?;
+    let authority = parsed.authority().ok_or_else(|| failed(like))?;
+    match parsed.scheme_str() {
+        Some("http") => {}
+        Some("https") if cfg!(feature = "tls") => {}
+        Some("https") => return Err(failed("this build has no https (feature `tls`)")),
+        _ => return Err(failed(like)),
+    }
+    if authority.as_str().contains('@') {
+        return Err(failed("it has a user name or password"));
+    }
+    if parsed.query().is_some() || url.contains('#') {
+        return Err(failed("it has a query or a fragment"));
+    }
+    Ok(url.trim_end_matches('/').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_has_a_scheme_and_a_host_and_no_credentials_or_query() {
+        assert_eq!(
+            parse("http://10.0.0.1:8000/").unwrap(),
+            "http://10.0.0.1:8000"
+        );
+        assert_eq!(parse("http://[::1]:80/hub").unwrap(), "http://[::1]:80/hub");
+        assert_eq!(parse("https://a").is_ok(), cfg!(feature = "tls"));
+        for (bad, reason) in [
+            ("", "it isn't like"),
+            ("10.0.0.1:8000", "it isn't like"),
+            ("/hub", "it isn't like"),
+            ("ftp://a", "it isn't like"),
+            ("http://", "it isn't like"),
+            ("http://a b", "it isn't like"),
+            ("http://user:secret@a", "user name"),
+            ("http://a?b", "query"),
+            ("http://a#b", "fragment"),
+        ] {
+            let error = parse(bad).unwrap_err().to_string();
+            assert!(
+                error.contains(reason) && !error.contains("secret"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_length_of_a_url_is_limited() {
+        let url = format!("http://{}", "a".repeat(ADVERTISED_URL_BYTES - 7));
+        assert!(parse(&url).is_ok());
+        assert!(parse(&format!("{url}a")).is_err());
+    }
+}
