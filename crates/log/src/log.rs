@@ -9,6 +9,7 @@ use crate::name::StreamName;
 use crate::offset::Position;
 use crate::producers::Known;
 use crate::read::{Chunk, Created, Extent, Info, Matching, OrderChunk, Page, ReadFrom, Usage};
+use crate::restore::{Image, ProducerImage, Restore, Restored};
 use crate::settings::Create;
 
 /// The future that an engine's operation returns. It is `Send`.
@@ -121,6 +122,28 @@ pub trait Log: Send + Sync + 'static {
     /// [Not found](Error::is_not_found), [gone](Error::is_gone), storage.
     fn producer<'a>(&'a self, name: &'a StreamName, producer: &'a str)
     -> Answer<'a, Option<Known>>;
+
+    /// Returns a stream without its messages, and its producers, all of one moment: the messages up to the
+    /// image's tail are those that the producers' states include. It holds the states of all producers of
+    /// the stream in memory. Doesn't count as use.
+    ///
+    /// # Errors
+    ///
+    /// [Not found](Error::is_not_found), [gone](Error::is_gone), storage.
+    fn image<'a>(&'a self, name: &'a StreamName) -> Answer<'a, (Image, Vec<ProducerImage>)>;
+
+    /// Performs a step of restoring a stream that was in another log. See [`Restore`].
+    ///
+    /// The messages take positions in the order of all streams when they are added, and can be read there
+    /// once the stream is complete. A reader of the order that has passed them by then doesn't get them.
+    ///
+    /// # Errors
+    ///
+    /// [Taken](Error::is_taken) if a complete stream of that name doesn't have the messages of the image, or
+    /// if a step after the first finds a complete one; [not found](Error::is_not_found) for a step after the first;
+    /// [gone](Error::is_gone); [invalid](Error::is_invalid) if messages are missing at the end;
+    /// limits; storage.
+    fn restore<'a>(&'a self, name: &'a StreamName, restore: Restore) -> Answer<'a, Restored>;
 
     /// Marks a stream as in use, which postpones its expiry if it
     /// [ends when idle](crate::Expiry::Idle). An append does this by itself. Call it once per
