@@ -33,6 +33,8 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 
 /// - A message that a reader sees is acknowledged, or would be if the process ended now.
 /// - Dropping a future before it is ready leaves the operation either done or not done, as if the
 ///   response had been lost. It is never half done.
+/// - A stream that is being [restored](Self::restore) can only be restored further, or deleted. All else fails for it as
+///   [restoring](Error::is_restoring), and no listing or order has it.
 /// - After an [`Error`] nothing of the operation is in the log, unless
 ///   [`is_outcome_unknown`](Error::is_outcome_unknown).
 pub trait Log: Send + Sync + 'static {
