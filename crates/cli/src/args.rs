@@ -87,7 +87,7 @@ pub(crate) enum Command {
 
     /// Write streams of a hub as lines, for a backup or for `import` into another hub
     ///
-    /// The hub goes on meanwhile. Each stream is complete up to its tail at one moment, with its
+    /// The hub stays in use meanwhile. Each stream is complete up to its tail at one moment, with its
     /// settings, its producers and its closed state. Offsets stay valid where it is imported, but not
     /// the positions of /events. Subscriptions aren't exported.
     #[command(after_help = help::EXPORT, after_long_help = help::long(help::EXPORT, exit::HUB_EXIT_CODES), verbatim_doc_comment)]

@@ -160,7 +160,7 @@ fn failed(path: &Path, error: &io::Error) -> Failure {
     Failure::other(format!("{}: {error}", path.display()))
 }
 
-/// What went by.
+/// The progress, from the lines that were written.
 struct Seen {
     bar: ProgressBar,
     told: Instant,

@@ -346,7 +346,7 @@ async fn an_incomplete_stream_is_unavailable_and_can_be_deleted() {
 }
 
 #[tokio::test]
-async fn an_export_is_consistent_while_appends_go_on() {
+async fn an_export_is_consistent_while_appends_continue() {
     let from = Server::on_disk(Options::new());
     let name = "a".parse::<StreamName>().expect("it is a name");
     let create = Create::new(Settings::of_type("application/json"));

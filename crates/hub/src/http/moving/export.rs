@@ -110,7 +110,7 @@ impl Export {
                     put(&mut out, &start);
                     self.part = Part::Streams;
                 }
-                Part::Streams if self.current.is_some() => self.go_on(&mut out).await?,
+                Part::Streams if self.current.is_some() => self.write_next(&mut out).await?,
                 Part::Streams => match self.next_name().await? {
                     Some(name) => self.begin(name, &mut out).await?,
                     None => {
@@ -175,7 +175,7 @@ impl Export {
     }
 
     /// Writes the next lines of the stream.
-    async fn go_on(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+    async fn write_next(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
         let Some(current) = &mut self.current else {
             return Ok(());
         };

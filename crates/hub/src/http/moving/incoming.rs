@@ -38,7 +38,7 @@ pub(super) struct Incoming {
     image: Box<Image>,
     tail: Offset,
     is_json: bool,
-    /// What is known of its fate.
+    /// Its fate, once it is known.
     fate: Option<Fate>,
     /// The tail in the log. `None` until it is begun there.
     restored: Option<Offset>,

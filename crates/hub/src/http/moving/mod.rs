@@ -127,7 +127,7 @@ description! {
 /// Exports streams: their messages, settings, producers and closed states.
 ///
 /// The body is NDJSON, which `POST /import` reads. Each stream is complete up to the tail that it had at one moment, and
-/// appends go on meanwhile. Offsets stay valid where the stream is imported. A stream that is deleted during its export is
+/// appends continue meanwhile. Offsets stay valid where the stream is imported. A stream that is deleted during its export is
 /// reported as `dropped`.
 #[operation]
 pub(crate) async fn export_streams(
