@@ -53,10 +53,11 @@ class ClusterHub(Tour):
     command = ("serve",)
     ready = "listens on http://127.0.0.1:"
 
-    def __init__(self, server):
+    def __init__(self, server, *more):
         super().__init__(
             *("--data", server.url, "--durability", "memory", "--nats-replicas", "1"),
             *("--log", "warn"),
+            *more,
         )
 
 

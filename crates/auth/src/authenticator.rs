@@ -7,10 +7,12 @@ use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
-use crate::keys::KEY_PREFIX;
+use crate::keys::{KEY_PREFIX, PROOF_PREFIX};
 use crate::tickets::TICKET_PREFIX;
 use crate::token::{TokenCache, TokenHash};
-use crate::{AuthError, Identity, IdentityKind, Jwks, JwtVerifier, KeyFileError, KeyStore};
+use crate::{
+    AuthError, Identity, IdentityKind, Jwks, JwtVerifier, KeyFileError, KeyStore, SharedTicket,
+};
 
 /// Verifies keys and tokens.
 ///
@@ -66,9 +68,7 @@ impl Authenticator {
             ));
         }
         if token.starts_with(KEY_PREFIX) {
-            let keys = self.keys.as_ref();
-            let keys = keys.ok_or_else(|| AuthError::malformed("keys aren't accepted here"))?;
-            return keys.verify(token, now);
+            return self.stored_keys()?.verify(token, now);
         }
         let verifier = self.jwt.as_ref();
         let verifier = verifier.ok_or_else(|| AuthError::malformed("it is not a key"))?;
@@ -85,6 +85,28 @@ impl Authenticator {
                 Ok(identity)
             }
         }
+    }
+
+    /// Returns the identity of what the record of a ticket [has](SharedTicket::open): a token, or the proof
+    /// of a key.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub fn verify_opened(
+        &self,
+        ticket: &SharedTicket,
+        opened: &str,
+        now: SystemTime,
+    ) -> Result<Identity, AuthError> {
+        match opened.starts_with(PROOF_PREFIX) {
+            true => (self.stored_keys()?).verify_proof(opened, &ticket.id(), now),
+            false => self.verify(opened, now),
+        }
+    }
+
+    fn stored_keys(&self) -> Result<&KeyStore, AuthError> {
+        let keys = self.keys.as_deref();
+        keys.ok_or_else(|| AuthError::malformed("keys aren't accepted here"))
     }
 
     /// Returns the identity and the claims of a token. Keys have no claims, so they are refused.

@@ -27,7 +27,7 @@
 //! | keys: long-lived secrets in a file | [`KeyFile`] changes it, [`KeyStore`] follows it |
 //! | tokens: JSON Web Tokens | [`JwtVerifier`], [`SigningKey`], [`Jwks`], [`JwksCache`] |
 //! | claims of Mercure | [`TopicNames`] |
-//! | tickets: for a URL, once | [`Tickets`] |
+//! | tickets: for a URL, once | [`Tickets`], and [`SharedTicket`] for several servers |
 //! | all that a request may present | [`Authenticator`] |
 //! | how much a sender may use; the server counts | [`Rates`] |
 //!
@@ -68,7 +68,7 @@ pub use keys::{KeyFile, KeyFileError, KeyInfo, KeyStore, NewKey};
 pub use pattern::StreamPattern;
 pub use random::NoRandom;
 pub use rates::{Rate, Rates, RatesError};
-pub use tickets::{TicketError, Tickets};
+pub use tickets::{SharedTicket, TicketError, Tickets};
 pub use token::{
     Algorithm, Claims, FetchReason, Jwks, JwksCache, JwtOptions, JwtVerifier, KeyError, MintError,
     SigningKey, TopicNames, UnknownAlgorithm, VerificationKey,

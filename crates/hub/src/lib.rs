@@ -185,10 +185,10 @@ impl Hub {
             #[cfg(feature = "relay")]
             relays: relay::Relays::new(&log, &ingest_jobs, &options),
             ingest_jobs,
+            access: access::Access::of(&options, &log),
             log,
             outgoing,
             rates: requests::rates::RateLimiter::of(&options).map(Arc::new),
-            access: access::Access::of(&options),
             options,
             schemas: http::schema::Schemas::default(),
             tails: Arc::default(),

@@ -21,6 +21,14 @@ pub(crate) use rates::{OPEN_RETRY, SENDERS};
 #[cfg(feature = "relay")]
 pub(crate) use upstream::*;
 
+/// Time that a request waits for a shared log to issue or redeem a ticket. Another leader of a cluster is elected in
+/// it.
+pub(crate) const TICKET_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Time whose tickets are in one stream of a shared log, and time without use after which that stream ends. A
+/// longer one makes fewer ends of streams, and has the log remember more redemptions.
+pub(crate) const TICKET_PERIOD: Duration = Duration::from_secs(300);
+
 /// Maximum nesting depth of the arrays and objects of a JSON message: what `serde_json` reads, which
 /// validates the messages of a stream with a schema.
 pub const JSON_DEPTH: usize = 127;

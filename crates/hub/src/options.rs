@@ -40,6 +40,7 @@ pub struct Options {
     pub(crate) private: bool,
     pub(crate) loopback_webhooks: bool,
     pub(crate) shared_log: bool,
+    pub(crate) shared_tickets: bool,
     pub(crate) auth: Option<Auth>,
     pub(crate) hook: Option<Hook>,
     #[cfg(any(feature = "gather", feature = "relay"))]
@@ -89,6 +90,7 @@ impl Default for Options {
             private: false,
             loopback_webhooks: false,
             shared_log: false,
+            shared_tickets: false,
             auth: None,
             hook: None,
             #[cfg(any(feature = "gather", feature = "relay"))]
@@ -139,11 +141,23 @@ impl Options {
     /// and durable handlers. This one refuses them with 501. Default: this hub runs them, and no
     /// other one may.
     ///
-    /// Streams, live readers and `/events` work from every hub. A ticket is known to the hub that
-    /// issued it.
+    /// Streams, live readers, `/events` and [tickets](Self::shared_tickets) work from every hub.
     #[must_use]
     pub fn shared_log(mut self) -> Self {
         self.shared_log = true;
+        self.shared_tickets()
+    }
+
+    /// Issues tickets that every hub on the log accepts that has this option, and accepts theirs. A ticket is
+    /// redeemed once by all of them together. It is for the hub that runs what belongs to one of several; the
+    /// others have it by [`shared_log`](Self::shared_log). Default: tickets are in this hub's memory.
+    ///
+    /// The log has the token with which a ticket was requested, or the proof of a key, encrypted under the ticket.
+    /// The hub that redeems the ticket verifies it. An identity of [`authorize`](Self::authorize) can't be
+    /// verified by another hub, so its tickets stay in the memory of the hub that issued them.
+    #[must_use]
+    pub fn shared_tickets(mut self) -> Self {
+        self.shared_tickets = true;
         self
     }
 

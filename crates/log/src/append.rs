@@ -22,6 +22,9 @@ pub struct Append {
     /// A text that must be greater, compared byte by byte, than the `seq` of the stream's last
     /// append that had one. Its scope is the stream.
     pub seq: Option<String>,
+    /// The [number](crate::Info::id) of the stream that is meant. If another stream has the name by now, the append fails
+    /// with [not found](Error::is_not_found). `None`: whichever stream has the name.
+    pub stream: Option<u64>,
     /// `true` if the append closes the stream.
     pub close: bool,
     /// The reason for closing the stream, if it didn't end normally.

@@ -112,6 +112,16 @@ pub trait Log: Send + Sync + 'static {
     /// [Not found](Error::is_not_found), [gone](Error::is_gone), storage.
     fn info<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Info>;
 
+    /// Returns a description of a stream that may be out of date, without waiting. `None` if there is none at hand: then
+    /// use [`info`](Self::info).
+    ///
+    /// An append with [`Append::stream`] goes to this stream, or fails. The type, the schema and the number of a stream
+    /// never change.
+    fn known(&self, name: &StreamName) -> Option<Info> {
+        let _ = name;
+        None
+    }
+
     /// Returns a stream's state of a producer, or `None` if the producer has appended nothing to it
     /// or was forgotten. The state includes every acknowledged append. Doesn't count as use.
     ///

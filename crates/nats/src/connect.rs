@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::{Client, ConnectOptions};
 
 use crate::leader::Choice;
-use crate::limits::{ACK_TIMEOUT, CONNECT_TIMEOUT, RECONNECT_PAUSE};
+use crate::limits::{ACK_TIMEOUT, CONNECT_TIMEOUT, LIVE_RECORDS, RECONNECT_PAUSE};
 use crate::open_error::Why;
 use crate::options::{NatsOptions, Tls};
 use crate::servers::{shown, split, with_user};
@@ -18,6 +18,7 @@ pub(crate) async fn client(options: &NatsOptions, choice: &Choice) -> Result<Cli
         .connection_timeout(CONNECT_TIMEOUT)
         .ping_interval(Duration::from_secs(2))
         .request_timeout(Some(ACK_TIMEOUT))
+        .subscription_capacity(LIVE_RECORDS)
         .reconnect_delay_callback(|attempts| {
             let pause = Duration::from_millis(20) * u32::try_from(attempts.min(50)).unwrap_or(50);
             pause.min(RECONNECT_PAUSE)

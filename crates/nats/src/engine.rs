@@ -96,6 +96,11 @@ impl Engine {
         Ok(end)
     }
 
+    /// Returns the sequence number of the first record that wasn't applied.
+    pub(crate) fn next(&self) -> u64 {
+        *self.applied.borrow() + 1
+    }
+
     pub(crate) fn name_end(&self, sequence: u64) {
         self.known.send_if_modified(|known| {
             let is_newer = *known < sequence;

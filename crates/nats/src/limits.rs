@@ -55,6 +55,12 @@ pub(crate) const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 pub(crate) const IDLE_CHECK: Duration = Duration::from_secs(1);
 /// The time without progress, while records are missing, after which the consumer is replaced.
 pub(crate) const STALLED: Duration = Duration::from_secs(1);
+/// The time for which a live record may be missing until a consumer is asked for it.
+pub(crate) const LIVE_STALLED: Duration = Duration::from_millis(100);
+/// Maximum bytes of live records that wait for those before them.
+pub(crate) const EARLY_BYTES: usize = 8 << 20;
+/// Number of live records that wait to be applied. Further ones are read by a consumer.
+pub(crate) const LIVE_RECORDS: usize = 1024;
 /// Number of records that a hub requests ahead.
 pub(crate) const AHEAD: i64 = 64;
 /// The time for reading the whole log at the start without any progress.

@@ -298,6 +298,14 @@ impl Log for NatsLog {
         )
     }
 
+    fn known(&self, name: &StreamName) -> Option<Info> {
+        let now = self.engine.now();
+        let replica = self.engine.replica.lock();
+        let machine = &replica.machine;
+        let info = machine.info(name).ok()?;
+        (!machine.is_expired(name, now)).then_some(info)
+    }
+
     fn info<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Info> {
         Box::pin(self.engine.with(name, |replica| replica.machine.info(name)))
     }

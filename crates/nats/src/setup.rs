@@ -3,12 +3,13 @@
 use std::slice;
 use std::time::Duration;
 
-use async_nats::Client;
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{
-    Config, DiscardPolicy, Info, RawMessageErrorKind, RetentionPolicy, StorageType, Stream,
+    Config, DiscardPolicy, Info, RawMessageErrorKind, Republish, RetentionPolicy, StorageType,
+    Stream,
 };
 use async_nats::jetstream::{self, Context, ErrorCode};
+use async_nats::{Client, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use headwater_log::Identity;
@@ -68,14 +69,28 @@ impl Cluster {
         context.set_timeout(ACK_TIMEOUT);
         let name = options.prefix.clone();
         let subject = format!("{}.log", options.prefix);
+        let republish = Some(Republish {
+            source: subject.clone(),
+            destination: live_subject(&options.prefix),
+            headers_only: false,
+        });
         let config = Config {
             description: Some("The log of Headwater hubs".to_owned()),
             num_replicas: options.replicas,
             storage: StorageType::File,
+            republish: republish.clone(),
             ..config(&name, vec![subject.clone()], Identity::random())
         };
         let info = find_or_create(&context, config).await?;
         let identity = check_stream(&info, &name, slice::from_ref(&subject))?;
+        if info.config.republish != republish {
+            let stream = name;
+            let what = format!(
+                "its records aren't republished to {}",
+                live_subject(&stream)
+            );
+            return Err(Why::Changed { stream, what });
+        }
         check_durability(&info, options, &name).await?;
         let part_bytes = payload.min(PART_BYTES) - PART_MARGIN;
         let chunk_bytes = part_bytes.min(options.snapshots.chunk_bytes);
@@ -93,6 +108,12 @@ impl Cluster {
             snapshots,
             part_bytes,
         })
+    }
+
+    /// Subscribes to the records that are stored from now on.
+    pub(crate) async fn live(&self) -> Result<Subscriber, Why> {
+        let live = self.client.subscribe(live_subject(&self.name)).await;
+        live.map_err(|error| Why::JetStream(error.into()))
     }
 
     /// Returns the bytes of a record, if the leader has it.
@@ -116,6 +137,11 @@ impl Cluster {
             Err(_) => Err("the leader doesn't answer".to_owned()),
         }
     }
+}
+
+/// Returns the subject on which the leader publishes records when they are stored.
+fn live_subject(prefix: &str) -> String {
+    format!("{prefix}.live")
 }
 
 /// Finds or creates the stream of the snapshots. It is as durable as the log, as it takes the place of removed records.

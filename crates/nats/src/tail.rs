@@ -1,29 +1,99 @@
 //! The task that applies the log's records as they are stored.
+//!
+//! The leader republishes each record when it has stored it. These live records are the quickest way to a hub, but
+//! some can be lost. A consumer delivers those that are missing: at the start, and after a gap.
 
+use std::collections::VecDeque;
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use async_nats::Subscriber;
+use async_nats::datetime::{DateTime, parse_rfc3339};
+use async_nats::header::{NATS_SEQUENCE, NATS_TIME_STAMP};
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::pull::{Ordered, OrderedConfig};
 use async_nats::jetstream::message::Message;
 use bytes::Bytes;
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
 use headwater_log::Timestamp;
 use tokio::time::{Instant, sleep, timeout};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::engine::{Engine, Settled};
 use crate::format::part::{NoPart, Part};
-use crate::limits::{AHEAD, BEHIND, IDLE_CHECK, RETRY_PAUSE, STALLED};
+use crate::limits::{AHEAD, BEHIND, EARLY_BYTES, IDLE_CHECK, LIVE_STALLED, RETRY_PAUSE, STALLED};
 use crate::replica::Applied;
 
+/// A record that the cluster has stored.
+struct Record {
+    sequence: u64,
+    /// The cluster's time of it.
+    stored: Timestamp,
+    payload: Bytes,
+}
+
+impl Record {
+    fn of(message: &Message) -> Result<Self, String> {
+        let info = message.info().map_err(|error| error.to_string())?;
+        Ok(Self::at(
+            info.stream_sequence,
+            info.published,
+            message.payload.clone(),
+        ))
+    }
+
+    /// Reads a record that the leader has published again. `None` if the message isn't one.
+    fn of_live(message: async_nats::Message) -> Option<Self> {
+        let headers = message.headers?;
+        let sequence = headers.get(NATS_SEQUENCE)?.as_str().parse().ok()?;
+        let stored = parse_rfc3339(headers.get(NATS_TIME_STAMP)?.as_str()).ok()?;
+        Some(Self::at(sequence, stored, message.payload))
+    }
+
+    fn at(sequence: u64, stored: DateTime, payload: Bytes) -> Self {
+        let millis = stored.unix_timestamp_nanos() / 1_000_000;
+        Self {
+            sequence,
+            stored: Timestamp(u64::try_from(millis).unwrap_or(0)),
+            payload,
+        }
+    }
+}
+
+/// Live records that came before those that precede them.
+#[derive(Default)]
+struct Early {
+    records: VecDeque<Record>,
+    bytes: usize,
+}
+
+impl Early {
+    /// Adds a record. Without room, the consumer delivers it.
+    fn put(&mut self, record: Record) {
+        if self.bytes + record.payload.len() <= EARLY_BYTES {
+            self.bytes += record.payload.len();
+            self.records.push_back(record);
+        }
+    }
+
+    /// Takes the oldest record, if it is this one or one before.
+    fn take(&mut self, up_to: u64) -> Option<Record> {
+        let record = self
+            .records
+            .pop_front_if(|record| record.sequence <= up_to)?;
+        self.bytes -= record.payload.len();
+        Some(record)
+    }
+}
+
 /// Follows the log until the hub fails or the task is aborted.
-pub(crate) async fn follow(engine: Arc<Engine>) {
+pub(crate) async fn follow(engine: Arc<Engine>, mut live: Subscriber) {
     loop {
         match records(&engine).await {
-            Ok(mut records) => {
-                if let Err(reason) = apply_all(&engine, &mut records).await {
-                    tracing::warn!(%reason, "the log's consumer is replaced");
+            Ok(records) => {
+                if let Err(reason) = apply_all(&engine, records, &mut live).await {
+                    tracing::debug!(%reason, "the log needs a new consumer");
                 }
             }
             Err(reason) => tracing::warn!(%reason, "no consumer of the log"),
@@ -37,7 +107,7 @@ pub(crate) async fn follow(engine: Arc<Engine>) {
 
 /// Starts to read after the last record that was applied.
 async fn records(engine: &Engine) -> Result<Ordered, String> {
-    let start_sequence = *engine.applied.borrow() + 1;
+    let start_sequence = engine.next();
     let config = OrderedConfig {
         deliver_policy: DeliverPolicy::ByStartSequence { start_sequence },
         max_batch: AHEAD,
@@ -54,8 +124,10 @@ async fn records(engine: &Engine) -> Result<Ordered, String> {
     }
 }
 
-/// Applies records until the consumer fails or stalls.
-async fn apply_all(engine: &Engine, records: &mut Ordered) -> Result<(), String> {
+/// Applies records until some are missing and no consumer delivers them.
+async fn apply_all(engine: &Engine, records: Ordered, live: &mut Subscriber) -> Result<(), String> {
+    let mut records = Some(records);
+    let mut early = Early::default();
     let mut known = engine.known.subscribe();
     // The time since which a record is missing.
     let mut missing: Option<Instant> = None;
@@ -69,17 +141,42 @@ async fn apply_all(engine: &Engine, records: &mut Ordered) -> Result<(), String>
         let is_behind = *known.borrow_and_update() > applied;
         let now = Instant::now();
         missing = is_behind.then(|| missing.unwrap_or(now));
+        let patience = if records.is_some() {
+            STALLED
+        } else {
+            LIVE_STALLED
+        };
         let wake = match missing {
-            Some(since) => since + STALLED,
+            Some(since) => since + patience,
             None => now + IDLE_CHECK,
         };
         tokio::select! {
             biased;
-            message = records.next() => {
+            message = live.next() => {
+                let message = message.ok_or("the connection is closed")?;
+                let Some(record) = Record::of_live(message) else { continue };
+                if record.sequence <= applied + 1 {
+                    apply(engine, &record).await?;
+                    // From here on, the live records are all.
+                    records = None;
+                    missing = None;
+                    shorter = None;
+                } else if records.is_some() {
+                    early.put(record);
+                } else {
+                    engine.name_end(record.sequence);
+                    return Err(format!("record {} came after {applied}", record.sequence));
+                }
+            }
+            message = next(&mut records) => {
                 let message = message.ok_or("it has ended")?;
                 let message = message.map_err(|error| error.to_string())?;
                 engine.delivered.fetch_add(1, Ordering::Relaxed);
-                apply(engine, &message).await?;
+                apply(engine, &Record::of(&message)?).await?;
+                while let Some(record) = early.take(engine.next()) {
+                    apply(engine, &record).await?;
+                    records = None;
+                }
                 missing = None;
                 shorter = None;
             }
@@ -108,9 +205,17 @@ async fn apply_all(engine: &Engine, records: &mut Ordered) -> Result<(), String>
     }
 }
 
+/// Returns the consumer's next message, if there is a consumer.
+async fn next(records: &mut Option<Ordered>) -> Option<<Ordered as Stream>::Item> {
+    match records {
+        Some(records) => records.next().await,
+        None => pending().await,
+    }
+}
+
 /// Applies a record, and hands the outcome to the writer if it is this hub's.
-async fn apply(engine: &Engine, message: &Message) -> Result<(), String> {
-    let Some(applied) = apply_one(engine, message)? else {
+async fn apply(engine: &Engine, record: &Record) -> Result<(), String> {
+    let Some(applied) = apply_one(engine, record) else {
         return Ok(());
     };
     let (key, settled) = match applied {
@@ -154,15 +259,16 @@ async fn check_dispute(engine: &Engine, sequence: u64) -> Result<(), String> {
 }
 
 /// Applies a record. Returns `None` if it has no effect.
-fn apply_one(engine: &Engine, message: &Message) -> Result<Option<Applied>, String> {
-    let info = message.info().map_err(|error| error.to_string())?;
-    let sequence = info.stream_sequence;
-    let millis = info.published.unix_timestamp_nanos() / 1_000_000;
-    let stored = Timestamp(u64::try_from(millis).unwrap_or(0));
-    let hash = xxh3_64(&message.payload);
+fn apply_one(engine: &Engine, record: &Record) -> Option<Applied> {
+    let &Record {
+        sequence,
+        stored,
+        ref payload,
+    } = record;
+    let hash = xxh3_64(payload);
     let mut replica = engine.replica.lock();
     if sequence <= replica.applied {
-        return Ok(None);
+        return None;
     }
     if sequence != replica.applied + 1 {
         let after = replica.applied;
@@ -173,25 +279,25 @@ fn apply_one(engine: &Engine, message: &Message) -> Result<Option<Applied>, Stri
              removed after a snapshot while this hub was behind, or lost. Start the hub again, to read the snapshot",
             engine.cluster.name
         ));
-        return Ok(None);
+        return None;
     }
     // The message may be a small part of a large buffer.
-    let part = match Part::decode(Bytes::copy_from_slice(&message.payload)) {
+    let part = match Part::decode(Bytes::copy_from_slice(payload)) {
         Ok(part) => part,
         Err(NoPart::Foreign) => {
             tracing::warn!(
                 sequence,
                 "a message in the log isn't a record, and is ignored"
             );
-            replica.skip(sequence, hash, message.payload.len());
+            replica.skip(sequence, hash, payload.len());
             drop(replica);
             engine.applied.send_replace(sequence);
-            return Ok(None);
+            return None;
         }
         Err(error @ NoPart::Version(_)) => {
             drop(replica);
             engine.fail(format!("record {sequence}: {error}"));
-            return Ok(None);
+            return None;
         }
     };
     engine.records.put(sequence, part.data.clone());
@@ -201,11 +307,11 @@ fn apply_one(engine: &Engine, message: &Message) -> Result<Option<Applied>, Stri
         Ok(applied) => {
             engine.applied.send_replace(sequence);
             engine.contact.hear();
-            Ok(Some(applied))
+            Some(applied)
         }
         Err(error) => {
             engine.fail(format!("record {sequence} can't be read: {error}"));
-            Ok(None)
+            None
         }
     }
 }

@@ -5,12 +5,14 @@
 //! SHA-256 protects it: it can't be guessed, however fast the hash is.
 
 mod file;
+mod proof;
 mod record;
 mod store;
 
 use std::fmt;
 
 pub use file::{KeyFile, KeyFileError};
+pub(crate) use proof::{PROOF_PREFIX, prove};
 pub use record::KeyInfo;
 pub use store::KeyStore;
 

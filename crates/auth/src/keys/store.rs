@@ -10,6 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use subtle::ConstantTimeEq as _;
 
 use super::file::Version;
+use super::proof::Proof;
 use super::record::{Record, Records};
 use super::{KeyFile, KeyFileError, Parts};
 use crate::limits::KEY_FILE_SETTLED;
@@ -115,13 +116,37 @@ impl KeyStore {
         let parts = Parts::of(token);
         let parts = parts.ok_or_else(|| AuthError::malformed("a key is hwk_<id>_<secret>"))?;
         let hash = parts.hash();
+        self.find(parts.id, now, |known| hash.ct_eq(known).into())
+    }
+
+    /// Returns the identity of the key that a [proof](super::proof) is of.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub(crate) fn verify_proof(
+        &self,
+        proof: &str,
+        purpose: &str,
+        now: SystemTime,
+    ) -> Result<Identity, AuthError> {
+        let proof = Proof::of(proof);
+        let proof = proof.ok_or_else(|| AuthError::malformed("it is not the proof of a key"))?;
+        self.find(proof.id, now, |known| proof.is_of(known, purpose))
+    }
+
+    /// Returns the identity of a key whose hash is the right one.
+    fn find(
+        &self,
+        id: &str,
+        now: SystemTime,
+        is_right: impl FnOnce(&[u8; 32]) -> bool,
+    ) -> Result<Identity, AuthError> {
         let keys = self.keys.read().clone();
         // An unknown id takes as long as a wrong secret, and gets the same error.
-        let key = keys.get(parts.id);
-        let known = key.map_or([0; 32], |key| key.record.hash.0);
-        let is_same: bool = hash.ct_eq(&known).into();
+        let key = keys.get(id);
+        let is_right = is_right(key.map_or(&[0; 32], |key| &key.record.hash.0));
         match key {
-            Some(key) if is_same => key.current(now),
+            Some(key) if is_right => key.current(now),
             _ => Err(AuthError::BadSignature),
         }
     }

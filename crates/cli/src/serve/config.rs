@@ -245,8 +245,11 @@ impl Config {
             cluster::check_folder(&data, durability)?;
         }
         #[cfg(feature = "nats")]
-        if cluster.as_ref().is_some_and(|cluster| !cluster.is_owner) {
-            hub = hub.shared_log();
+        if let Some(cluster) = &cluster {
+            hub = match cluster.is_owner {
+                true => hub.shared_tickets(),
+                false => hub.shared_log(),
+            };
         }
         let context = auth::Context {
             data: &data,

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use headwater_auth::{AuthError, Identity};
+use headwater_auth::{AuthError, Authenticator, Identity};
 use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 
 use super::{Access, Denied};
@@ -14,6 +14,9 @@ pub(crate) const COOKIE: &str = "__Secure-headwater";
 
 /// The parameter of the query that has a ticket.
 pub(crate) const TICKET: &str = "ticket";
+
+/// The refusal of a ticket that was used, has expired or never existed: one answer for all.
+pub(super) const NO_TICKET: Denied = Denied::Unknown(AuthError::Expired);
 
 impl Access {
     /// Returns the identity behind a request. Without credentials, it is the anonymous one.
@@ -27,24 +30,12 @@ impl Access {
         options: &Options,
         reads: bool,
     ) -> Result<Identity, Denied> {
-        let now = SystemTime::now();
-        let verified = |token: &str| {
-            let identity = match self.authenticator.verify(token, now) {
-                // It may be a key that was created just now.
-                Err(AuthError::BadSignature) if self.reload_again() => {
-                    self.authenticator.verify(token, now)
-                }
-                identity => identity,
-            };
-            identity.map_err(Denied::Unknown)
-        };
         if let Some(token) = bearer(&parts.headers)? {
-            return verified(token);
+            return self.verify(token);
         }
         if let Some(ticket) = ticket(parts).filter(|_| reads) {
-            // A ticket that was used, has expired or never existed: one answer for all.
-            let identity = self.tickets.redeem(&ticket, now);
-            let identity = identity.ok_or(Denied::Unknown(AuthError::Expired))?;
+            let now = SystemTime::now();
+            let identity = self.tickets.redeem(&ticket, now).ok_or(NO_TICKET)?;
             // Its key may have been revoked since.
             let present = self.authenticator.recheck(&identity, now);
             return present.map_err(Denied::Unknown);
@@ -60,15 +51,53 @@ impl Access {
             if !is_safe && !is_trusted {
                 return Err(Denied::ForeignPage);
             }
-            return verified(token);
+            return self.verify(token);
         }
         Ok(self.anonymous.clone())
     }
 
-    /// Returns `true` if the ticket of a request would count.
-    pub(super) fn has_ticket(parts: &Parts) -> bool {
-        !parts.headers.contains_key(header::AUTHORIZATION) && ticket(parts).is_some()
+    /// Returns the identity of a key or token.
+    ///
+    /// # Errors
+    /// It isn't valid.
+    fn verify(&self, token: &str) -> Result<Identity, Denied> {
+        self.verify_by(|authenticator, now| authenticator.verify(token, now))
     }
+
+    /// Returns the identity of what an authenticator verifies.
+    ///
+    /// # Errors
+    /// It isn't valid.
+    pub(super) fn verify_by(
+        &self,
+        verify: impl Fn(&Authenticator, SystemTime) -> Result<Identity, AuthError>,
+    ) -> Result<Identity, Denied> {
+        let now = SystemTime::now();
+        let identity = match verify(&self.authenticator, now) {
+            // It may be of a key that was created just now.
+            Err(AuthError::BadSignature) if self.reload_again() => verify(&self.authenticator, now),
+            identity => identity,
+        };
+        identity.map_err(Denied::Unknown)
+    }
+
+    /// Returns the key or token of a request whose identity it is, if it is one's.
+    pub(super) fn credential_of<'a>(
+        &self,
+        identity: &Identity,
+        headers: &'a HeaderMap,
+    ) -> Option<&'a str> {
+        let token = bearer(headers).ok()?.or_else(|| cookie(headers))?;
+        // The app may have decided that the request has another identity, or fewer grants.
+        let verified = self.authenticator.verify(token, SystemTime::now());
+        (verified.as_ref() == Ok(identity)).then_some(token)
+    }
+}
+
+/// Returns the ticket of a request, if it would count.
+pub(super) fn counted_ticket(parts: &Parts) -> Option<String> {
+    let is_first = !parts.headers.contains_key(header::AUTHORIZATION);
+    is_first.then(|| ticket(parts)).flatten()
 }
 
 /// Returns the token of `Authorization`, if there is that header.

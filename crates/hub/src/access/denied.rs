@@ -1,8 +1,11 @@
 //! Refused requests.
 
+use std::sync::Arc;
+
 use axum::response::{IntoResponse, Response};
 use headwater::{Problem, StatusCode};
 use headwater_auth::{Action, AuthError};
+use headwater_log::Error;
 use http::{HeaderValue, header};
 
 use super::hook::Refused;
@@ -27,6 +30,8 @@ pub(crate) enum Denied {
         allow(dead_code, reason = "only keys by URL can be out of reach")
     )]
     NoKeys,
+    /// The log that has the tickets fails.
+    NoTickets(Arc<Error>),
     /// The app refuses the request.
     Refused(Refused),
     /// A page may have caused the request without its user's knowledge.
@@ -34,6 +39,11 @@ pub(crate) enum Denied {
 }
 
 impl Denied {
+    /// Returns the denial of what needs the log's tickets, for an error of the log.
+    pub(super) fn tickets(error: Error) -> Self {
+        Self::NoTickets(Arc::new(error))
+    }
+
     /// Returns the problem without the headers of a response.
     pub(crate) fn problem(&self) -> Problem {
         match self {
@@ -50,6 +60,16 @@ impl Denied {
             Self::NoKeys => Problem::new(StatusCode::SERVICE_UNAVAILABLE)
                 .detail("tokens can't be verified now: their issuer doesn't provide its keys")
                 .with("code", "keys_unavailable"),
+            Self::NoTickets(error) => {
+                let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE)
+                    .detail("tickets can't be issued or redeemed now, as the log fails: request another ticket")
+                    .with("code", "tickets_unavailable");
+                // The log reports these once itself.
+                match error.is_storage_full() || error.is_closed() {
+                    true => problem,
+                    false => problem.source(Arc::clone(error)),
+                }
+            }
             Self::Refused(refused) => refused.problem(),
             Self::ForeignPage => Problem::new(StatusCode::FORBIDDEN)
                 .detail(
@@ -67,7 +87,9 @@ impl Denied {
             Self::Lacks(action) => {
                 format!("Bearer error=\"insufficient_scope\", scope=\"{action}\"")
             }
-            Self::NoKeys | Self::Refused(_) | Self::ForeignPage => return None,
+            Self::NoKeys | Self::NoTickets(_) | Self::Refused(_) | Self::ForeignPage => {
+                return None;
+            }
         };
         HeaderValue::try_from(challenge).ok()
     }

@@ -1,12 +1,17 @@
 //! The identity behind a request: the app's decision, or the credentials that the request presents.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use headwater_auth::{Action, AuthError, Identity};
 use headwater_log::StreamName;
 use http::request::Parts;
 
-use super::{Access, Denied, Hook, Need, hook::Question};
+use super::{
+    Access, Denied, Hook, Need,
+    credentials::{NO_TICKET, counted_ticket},
+    hook::Question,
+    shared_tickets::{self, TicketRecords, in_time},
+};
 use crate::Options;
 
 /// An identity, and how it is confirmed again.
@@ -43,7 +48,7 @@ impl Access {
         options: &Options,
         need: Need,
     ) -> Identification {
-        if self.hook_for(parts, need).is_some() {
+        if self.hook_for(parts, need).is_some() || self.shared_ticket(parts, need).is_some() {
             return Identification::Later(None);
         }
         let verified = self.identify_by_credentials(parts, options, need.reads());
@@ -66,8 +71,15 @@ impl Access {
     fn hook_for(&self, parts: &Parts, need: Need) -> Option<&Hook> {
         let hook = self.hook.as_ref()?;
         // The app has decided when a ticket was issued.
-        let is_decided = need.reads() && Self::has_ticket(parts);
+        let is_decided = need.reads() && counted_ticket(parts).is_some();
         (!is_decided).then_some(hook)
+    }
+
+    /// Returns the ticket of a request that only the log knows, if all hubs on the log accept tickets.
+    fn shared_ticket(&self, parts: &Parts, need: Need) -> Option<(&TicketRecords, String)> {
+        let records = self.records.as_ref().filter(|_| need.reads())?;
+        let ticket = counted_ticket(parts).filter(|ticket| shared_tickets::is_shared(ticket))?;
+        Some((records, ticket))
     }
 
     /// Returns the identity behind a request. `verified`: the result of [`Identification::Later`].
@@ -92,14 +104,41 @@ impl Access {
                 return Ok(Identified { identity, question });
             }
         }
-        let verify = || self.identify_by_credentials(parts, options, need.reads());
-        let verified = verified.unwrap_or_else(verify);
-        #[cfg(feature = "jwks")]
-        let verified = self.with_newer_keys(verified, verify).await;
-        verified.map(Identified::by_credentials)
+        let identity = match self.shared_ticket(parts, need) {
+            Some((records, ticket)) => in_time(self.redeem(records, &ticket)).await,
+            None => {
+                let verify = || self.identify_by_credentials(parts, options, need.reads());
+                self.with_newer_keys(verified.unwrap_or_else(verify), verify)
+                    .await
+            }
+        };
+        identity.map(Identified::by_credentials)
     }
 
-    /// Looks for the key of a token at its issuer, and verifies the token with it.
+    /// Returns the identity of a ticket that has a record, and redeems it.
+    ///
+    /// # Errors
+    /// The ticket isn't valid, or the key or token behind it isn't any more. The log or the issuer of tokens can't tell.
+    async fn redeem(&self, records: &TicketRecords, ticket: &str) -> Verified {
+        let found = records.find(ticket).await.map_err(Denied::tickets)?;
+        let found = found.ok_or(NO_TICKET)?;
+        let verify = || {
+            self.verify_by(|authenticator, now| {
+                authenticator.verify_opened(&found.ticket, &found.opened, now)
+            })
+        };
+        // Before the redemption, so that a ticket can be used again once the issuer answers.
+        let identity = self.with_newer_keys(verify(), verify).await?;
+        if !records.redeem(&found).await.map_err(Denied::tickets)? {
+            return Err(NO_TICKET);
+        }
+        self.tickets.release(&found.ticket);
+        // Its key may have been revoked while the log was asked.
+        let present = self.authenticator.recheck(&identity, SystemTime::now());
+        present.map_err(Denied::Unknown)
+    }
+
+    /// Looks for the key of a token at its issuer if it isn't known, and verifies the token with it.
     #[cfg(feature = "jwks")]
     async fn with_newer_keys(
         &self,
@@ -127,6 +166,12 @@ impl Access {
         }
         verified
     }
+
+    #[cfg(not(feature = "jwks"))]
+    #[allow(clippy::unused_async, reason = "only keys by URL are waited for")]
+    async fn with_newer_keys(&self, verified: Verified, _: impl Fn() -> Verified) -> Verified {
+        verified
+    }
 }
 
 #[cfg(test)]
@@ -138,7 +183,7 @@ mod tests {
 
     #[tokio::test]
     async fn credentials_that_were_verified_are_not_verified_again() {
-        let access = Access::new(&Auth::new(Authenticator::new()), None);
+        let access = Access::new(&Auth::new(Authenticator::new()), None, None);
         let (options, need) = (Options::new(), Need::Any(Action::Read));
         let request = http::Request::get("/").header("authorization", "Bearer x");
         let (parts, ()) = request.body(()).unwrap().into_parts();

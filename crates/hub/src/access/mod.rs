@@ -20,6 +20,7 @@ mod identify;
 mod jwks;
 mod lease;
 mod options;
+mod shared_tickets;
 mod tickets;
 
 use std::{
@@ -28,6 +29,7 @@ use std::{
 };
 
 use headwater_auth::{Authenticator, Identity, Tickets};
+use headwater_log::Log;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -35,6 +37,7 @@ use crate::Options;
 
 #[cfg(feature = "jwks")]
 pub use self::jwks::JwksUrlError;
+use self::shared_tickets::TicketRecords;
 pub(crate) use self::{
     caller::Caller,
     denied::Denied,
@@ -62,6 +65,8 @@ pub(crate) struct Access {
     /// The identity of requests without credentials.
     anonymous: Identity,
     tickets: Tickets,
+    /// The records of tickets that all hubs on the log accept. `None`: there is no other hub.
+    records: Option<TicketRecords>,
     /// The authenticator's generation. Open responses are checked again when it changes.
     changes: watch::Sender<u64>,
     /// The time of the last check of the key file for an unknown key.
@@ -70,17 +75,18 @@ pub(crate) struct Access {
 
 impl Access {
     /// Returns the credentials that these options require, if they require any.
-    pub(crate) fn of(options: &Options) -> Option<Arc<Self>> {
+    pub(crate) fn of(options: &Options, log: &Arc<dyn Log>) -> Option<Arc<Self>> {
         let hook = options.hook.clone();
         let auth = match &options.auth {
             Some(auth) => auth.clone(),
             // Without the app's decision, nothing is allowed.
             None => hook.as_ref().map(|_| Auth::new(Authenticator::new()))?,
         };
-        Some(Arc::new(Self::new(&auth, hook)))
+        let records = options.shared_tickets.then(|| TicketRecords::new(log));
+        Some(Arc::new(Self::new(&auth, hook, records)))
     }
 
-    fn new(auth: &Auth, hook: Option<Hook>) -> Self {
+    fn new(auth: &Auth, hook: Option<Hook>, records: Option<TicketRecords>) -> Self {
         Self {
             hook,
             #[cfg(feature = "jwks")]
@@ -88,6 +94,7 @@ impl Access {
             authenticator: Arc::clone(&auth.authenticator),
             anonymous: Identity::anonymous(auth.anonymous.clone()),
             tickets: Tickets::new(),
+            records,
             changes: watch::Sender::new(auth.authenticator.generation()),
             reloaded: Mutex::default(),
         }

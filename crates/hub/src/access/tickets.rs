@@ -3,13 +3,14 @@
 use std::{sync::Arc, time::SystemTime};
 
 use axum::extract::State;
+use futures_util::TryFutureExt as _;
 use headwater::{Json, Problem, StatusCode, operation};
-use headwater_auth::{TicketError, limits::TICKET_LIFE};
-use http::{HeaderName, header};
+use headwater_auth::{Identity, TicketError, limits::TICKET_LIFE};
+use http::{HeaderMap, HeaderName, header};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Caller;
+use super::{Access, Caller, Denied, shared_tickets::in_time};
 use crate::state::HubState;
 
 /// A ticket.
@@ -30,20 +31,45 @@ pub(crate) struct Ticket {
 pub(crate) async fn issue_ticket(
     State(hub): State<Arc<HubState>>,
     caller: Caller,
+    headers: HeaderMap,
 ) -> Result<([(HeaderName, &'static str); 1], Json<Ticket>), Problem> {
     let (Some(access), Some(identity)) = (&hub.access, caller.identity()) else {
         return Err(Problem::not_found("this hub needs no tickets"));
     };
-    let ticket = access.tickets.issue(identity.clone(), SystemTime::now());
-    let ticket = ticket.map_err(|error| match error {
-        TicketError::NoRandom(_) => Problem::internal(error),
-        _ => Problem::new(StatusCode::TOO_MANY_REQUESTS)
-            .detail(error.to_string())
-            .with("code", "too_many_tickets"),
-    })?;
+    let ticket = access.issue(identity, &headers).await?;
     let ticket = Ticket {
         ticket,
         expires_in: TICKET_LIFE.as_secs(),
     };
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(ticket)))
+}
+
+impl Access {
+    /// Issues a ticket for an identity: one that all hubs on the log accept, if the request has a key or a token
+    /// that they can verify.
+    async fn issue(&self, identity: &Identity, headers: &HeaderMap) -> Result<String, Problem> {
+        let now = SystemTime::now();
+        let shared = (self.records.as_ref())
+            .and_then(|records| Some((records, self.credential_of(identity, headers)?)));
+        let Some((records, credential)) = shared else {
+            return self.tickets.issue(identity.clone(), now).map_err(refused);
+        };
+        let ticket = self.tickets.issue_shared(identity.clone(), now);
+        let ticket = ticket.map_err(refused)?;
+        let stored = records.store(&ticket, credential, now);
+        let stored = in_time(stored.map_err(Denied::tickets)).await;
+        stored.map_err(|denied| {
+            self.tickets.release(&ticket);
+            denied.problem()
+        })
+    }
+}
+
+fn refused(error: TicketError) -> Problem {
+    match error {
+        TicketError::NoRandom(_) => Problem::internal(error),
+        _ => Problem::new(StatusCode::TOO_MANY_REQUESTS)
+            .detail(error.to_string())
+            .with("code", "too_many_tickets"),
+    }
 }

@@ -95,33 +95,50 @@ pub(crate) async fn append(
     }
     let mut held = hub.bodies.hold(&hub.options.limits, sender.peer);
     let body = body::whole(body, &hub.options.limits, &mut held).await?;
-    let (info, is_new) = match hub.log.info(name).await {
-        Ok(info) => (info, false),
-        Err(error) if error.is_not_found() && creates => {
-            Box::pin(create::for_append(
-                hub,
-                &path,
-                headers,
-                &sender.meter,
-                &body,
-            ))
-            .await?
+    let mut known = hub.log.known(name);
+    let (outcome, is_new, is_empty) = loop {
+        let is_old = known.is_some();
+        let (info, is_new) = match known.take() {
+            Some(info) => (info, false),
+            None => match hub.log.info(name).await {
+                Ok(info) => (info, false),
+                Err(error) if error.is_not_found() && creates => {
+                    Box::pin(create::for_append(
+                        hub,
+                        &path,
+                        headers,
+                        &sender.meter,
+                        &body,
+                    ))
+                    .await?
+                }
+                Err(error) => return Err(missing(error)),
+            },
+        };
+        append.stream = Some(info.id);
+        let read = messages(hub, &info, content_type, body.clone(), append.close).await;
+        let messages = match read {
+            Ok(messages) => messages,
+            // Another stream may have the name by now, and this one may be closed.
+            Err(_) if is_old => continue,
+            // A closed stream takes precedence over an invalid body.
+            Err(_) if info.closed => return Err(Failure::closed(info.at(info.tail))),
+            Err(failure) => return Err(failure),
+        };
+        sender.meter.take_messages(messages.len())?;
+        let is_empty = messages.is_empty();
+        let mut attempt = append.clone();
+        attempt.messages = messages;
+        let outcome = match &append.producer {
+            Some(producer) => in_turn(hub, &info, producer, attempt).await,
+            None => hub.log.append(name, attempt).await,
+        };
+        match outcome {
+            Err(error) if is_old && error.is_not_found() => {}
+            outcome => break (outcome?, is_new, is_empty),
         }
-        Err(error) => return Err(missing(error)),
     };
-    append.messages = match messages(hub, &info, content_type, body, append.close).await {
-        Ok(messages) => messages,
-        // A closed stream takes precedence over an invalid body.
-        Err(_) if info.closed => return Err(Failure::closed(info.at(info.tail))),
-        Err(failure) => return Err(failure),
-    };
-    sender.meter.take_messages(append.messages.len())?;
-    let producer = append.producer.clone();
-    let is_empty = append.messages.is_empty();
-    let outcome = match &producer {
-        Some(producer) => in_turn(hub, &info, producer, append).await?,
-        None => hub.log.append(name, append).await?,
-    };
+    let producer = append.producer;
     let (status, receipt) = match outcome {
         Outcome::Appended(receipt) if is_new => (StatusCode::CREATED, receipt),
         Outcome::Appended(receipt) if producer.is_some() && !is_empty => (StatusCode::OK, receipt),

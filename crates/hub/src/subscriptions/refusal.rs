@@ -117,9 +117,7 @@ impl From<Denied> for Refusal {
         match denied {
             Denied::Lacks(action) => Self::NotGranted(action),
             // The guard of the route has refused others.
-            Denied::Unknown(_) | Denied::NoKeys | Denied::Refused(_) | Denied::ForeignPage => {
-                Self::NoCredentials
-            }
+            _ => Self::NoCredentials,
         }
     }
 }

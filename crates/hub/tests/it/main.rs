@@ -2,6 +2,7 @@
 
 #[cfg(all(feature = "gather", feature = "relay", feature = "webhooks"))]
 mod access;
+mod behind;
 mod creating;
 mod damaged;
 mod described;

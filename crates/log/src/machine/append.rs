@@ -25,6 +25,9 @@ impl<S: Stored> Machine<S> {
         store: Store<'_, S>,
     ) -> Result<Outcome, Error> {
         let id = self.find(name)?;
+        if append.stream.is_some_and(|meant| meant != id) {
+            return Err(Kind::NotFound.into());
+        }
         let now = self.now;
         let head = *self.head.borrow();
         let stream = &self.by_id[&id];

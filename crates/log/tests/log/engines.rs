@@ -67,6 +67,36 @@ fn a_repeated_append_of_a_producer_is_stored_once() {
 }
 
 #[test]
+fn an_append_to_another_stream_than_is_meant_is_not_found() {
+    every_engine(|log, _, _| {
+        run(async {
+            let stream = name("s");
+            log.create(&stream, plain()).await.unwrap();
+            let id = log.info(&stream).await.unwrap().id;
+            assert!(log.known(&stream).is_none_or(|info| info.id == id));
+            let to = |id, text: &str| {
+                let mut append = Append::new(vec![text.to_owned().into()]).by("p", 0, 0);
+                append.stream = Some(id);
+                append
+            };
+            let outcome = log.append(&stream, to(id, "a")).await.unwrap();
+            assert!(matches!(outcome, Outcome::Appended(_)));
+            let outcome = log.append(&stream, to(id, "a")).await.unwrap();
+            assert!(matches!(outcome, Outcome::Duplicate(_)));
+            log.delete(&stream).await.unwrap();
+            let error = log.append(&stream, to(id, "b")).await.unwrap_err();
+            assert!(error.is_not_found());
+            log.create(&stream, plain()).await.unwrap();
+            let error = log.append(&stream, to(id, "c")).await.unwrap_err();
+            assert!(error.is_not_found());
+            let id = log.info(&stream).await.unwrap().id;
+            log.append(&stream, to(id, "d")).await.unwrap();
+            assert_eq!(all(log, &stream).await, ["d"]);
+        });
+    });
+}
+
+#[test]
 fn only_the_closing_append_can_be_repeated_on_a_closed_stream() {
     every_engine(|log, _, _| {
         run(async {

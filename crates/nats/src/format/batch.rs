@@ -318,6 +318,9 @@ fn fork(reader: &mut Reader) -> Result<ForkFrom, Malformed> {
 }
 
 fn put_append(out: &mut Vec<u8>, append: &Append) {
+    put_option(out, append.stream.as_ref(), |out, stream| {
+        put_number(out, *stream);
+    });
     put_option(out, append.producer.as_ref(), |out, producer| {
         put_bytes(out, producer.id.as_bytes());
         put_number(out, producer.epoch);
@@ -339,6 +342,7 @@ fn put_append(out: &mut Vec<u8>, append: &Append) {
 
 fn append(reader: &mut Reader) -> Result<(Append, Layout), Malformed> {
     let mut append = Append::default();
+    append.stream = option(reader, Reader::number)?;
     append.producer = option(reader, |reader| {
         Ok(Producer {
             id: reader.text()?,

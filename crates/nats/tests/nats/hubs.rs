@@ -12,6 +12,7 @@ use crate::support::{
     START, all, append, by_hand, fresh, name, open_log, outside, plain, run, runtime, texts,
 };
 use headwater_log::{Clock, Limits};
+use headwater_nats::NatsLog;
 
 #[test]
 fn what_one_hub_acknowledged_the_other_one_reads() {
@@ -38,6 +39,31 @@ fn what_one_hub_acknowledged_the_other_one_reads() {
             assert_eq!(order.unwrap().next, receipt.position);
             there.delete(&stream).await.unwrap();
             assert!(here.info(&stream).await.unwrap_err().is_not_found());
+        }
+    });
+}
+
+/// A consumer is for records that are missing. Others come from the leader when it stores them.
+#[test]
+fn records_are_delivered_when_they_are_stored() {
+    let Some(servers) = Servers::three() else {
+        return;
+    };
+    let options = fresh(&servers);
+    let (one, other) = (open_log(&options), open_log(&options));
+    let stream = name("s");
+    run(async {
+        one.create(&stream, plain()).await.unwrap();
+        append(&one, &stream, &["a"]).await;
+        assert_eq!(all(&other, &stream).await, ["a"]);
+        let before = [&one, &other].map(NatsLog::delivered);
+        for _ in 0..200 {
+            append(&one, &stream, &["a"]).await;
+        }
+        assert_eq!(all(&other, &stream).await.len(), 201);
+        let after = [&one, &other].map(NatsLog::delivered);
+        for (before, after) in before.into_iter().zip(after) {
+            assert!(after - before < 10, "{before} to {after}");
         }
     });
 }

@@ -326,10 +326,12 @@ fn a_hub_that_was_overtaken_by_the_removal_says_so() {
     settings.max_bytes = Some(100);
     run(log.create(&stream, Create::new(settings))).unwrap();
     let behind = slow.block_on(NatsLog::open(options.clone())).unwrap();
+    // More than the server keeps for a client that doesn't read: 64 MB.
+    let large = "x".repeat(120_000);
     for _ in 0..3 {
         run(async {
             for _ in 0..300 {
-                append(&log, &stream, &[&"x".repeat(90)]).await;
+                append(&log, &stream, &[&large]).await;
             }
         });
         snapshot(&log);

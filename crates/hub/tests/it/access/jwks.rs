@@ -19,8 +19,9 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
+use headwater::test::TestClient;
 use headwater_auth::{Jwks, KeyStore};
-use headwater_hub::JwksUrlError;
+use headwater_hub::{Hub, JwksUrlError};
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 use ring::{
@@ -324,6 +325,38 @@ async fn without_keys_tokens_are_answered_with_503_and_all_else_is_served() {
     .await;
     assert!(is_accepted(&hub, &key.token()).await);
     assert_eq!(hub.client.get("/readyz").send().await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_ticket_is_not_used_up_while_the_keys_of_its_token_are_out_of_reach() {
+    let key = IssuerKey::new("a");
+    let near = Issuer::start(Mode::Good, &[&key]).await;
+    let far = Issuer::start(Mode::Fails, &[&key]).await;
+    let options = |issuer: &Issuer| {
+        let auth = auth().jwks_url(&issuer.url("/jwks")).expect("it is a URL");
+        Options::new().auth(auth.jwks_clock(FAST)).shared_log()
+    };
+    let hub = Server::with(options(&near));
+    let other = Hub::with_options(Arc::clone(&hub.log), options(&far));
+    let other = TestClient::new(other.app());
+    let ticket = bearer(hub.client.post("/tickets"), &key.token());
+    let ticket = ticket.send().await.json::<Value>().await;
+    let ticket = ticket["ticket"].as_str().expect("it is text");
+    let get = async || {
+        let get = other.get(&format!("/streams/a?ticket={ticket}"));
+        let response = get.send().await;
+        (response.status().as_u16(), response.json::<Value>().await)
+    };
+    let (status, problem) = get().await;
+    assert_eq!(
+        (status, &problem["code"]),
+        (503, &json!("keys_unavailable"))
+    );
+    far.set(Mode::Good);
+    // The stream doesn't exist.
+    until("it is admitted", async || get().await.0 == 404).await;
+    let (status, problem) = get().await;
+    assert_eq!((status, &problem["code"]), (401, &json!("token_expired")));
 }
 
 #[tokio::test]

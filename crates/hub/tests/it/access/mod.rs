@@ -9,6 +9,7 @@ mod jwks;
 #[cfg(all(feature = "jwks", feature = "tls"))]
 mod jwks_ca;
 mod moving;
+mod shared_tickets;
 mod shown;
 mod subscriptions;
 mod tries;

@@ -48,6 +48,12 @@ impl Draft<'_> {
         at: usize,
         append: Append,
     ) -> Result<(Outcome, Option<(usize, u64)>), Error> {
+        if append
+            .stream
+            .is_some_and(|meant| meant != self.changes[at].stream.id)
+        {
+            return Err(Kind::NotFound.into());
+        }
         let known = match &append.producer {
             Some(producer) => self.known(at, &producer.id)?,
             None => None,

@@ -4,6 +4,8 @@
 //! the browser's history. A client therefore exchanges its token for a ticket, which works once and
 //! only for [`TICKET_LIFE`].
 
+mod shared;
+
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::time::SystemTime;
@@ -11,8 +13,9 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 use ring::digest;
 
+pub use self::shared::SharedTicket;
 use crate::limits::{TICKET_LIFE, TICKETS, TICKETS_PER_SUBJECT};
-use crate::random::{BASE62, SECRET_CHARS, text};
+use crate::random::SECRET_CHARS;
 use crate::{Identity, NoRandom};
 
 /// The start of every ticket.
@@ -36,7 +39,8 @@ pub enum TicketError {
     NoRandom(#[from] NoRandom),
 }
 
-/// The tickets that wait to be redeemed. They are in memory only.
+/// The tickets that wait to be redeemed. They are in memory only. [Shared](Self::issue_shared) ones are
+/// counted here, and redeemed by their records.
 ///
 /// ```
 /// use std::time::SystemTime;
@@ -69,6 +73,8 @@ struct Waiting {
 struct Ticket {
     identity: Identity,
     issued: SystemTime,
+    /// `true` if it is only counted here.
+    is_shared: bool,
 }
 
 impl Ticket {
@@ -98,7 +104,30 @@ impl Tickets {
     /// # Errors
     /// Too many tickets wait, in all or of the subject, or there are no random bytes.
     pub fn issue(&self, identity: Identity, now: SystemTime) -> Result<String, TicketError> {
-        let ticket = format!("{TICKET_PREFIX}{}", text(BASE62, SECRET_CHARS)?);
+        let ticket = self.add(identity, now, false)?;
+        Ok(ticket.as_str().to_owned())
+    }
+
+    /// Issues a ticket that is redeemed by its record. Here it only counts as one that waits, until it
+    /// expires or is [released](Self::release).
+    ///
+    /// # Errors
+    /// As [`issue`](Self::issue).
+    pub fn issue_shared(
+        &self,
+        identity: Identity,
+        now: SystemTime,
+    ) -> Result<SharedTicket, TicketError> {
+        self.add(identity, now, true)
+    }
+
+    fn add(
+        &self,
+        identity: Identity,
+        now: SystemTime,
+        is_shared: bool,
+    ) -> Result<SharedTicket, TicketError> {
+        let ticket = SharedTicket::random()?;
         let mut waiting = self.0.lock();
         waiting.remove_expired(now);
         // Entries of redeemed tickets stay in `order` for the rest of their life, so it is the bound.
@@ -114,13 +143,14 @@ impl Tickets {
                 waiting.subjects.insert(identity.subject().into(), 1);
             }
         }
-        let hash = hash(&ticket);
+        let hash = hash(ticket.as_str());
         waiting.order.push_back((now, hash));
         waiting.tickets.insert(
             hash,
             Ticket {
                 identity,
                 issued: now,
+                is_shared,
             },
         );
         Ok(ticket)
@@ -128,8 +158,8 @@ impl Tickets {
 
     /// Returns the identity of a ticket, and removes the ticket. The identity keeps its own expiry.
     ///
-    /// Returns `None` if there is no such ticket, if it was redeemed before or has expired, or if the
-    /// identity has expired.
+    /// Returns `None` if there is no such ticket, if it was redeemed before or has expired, if the
+    /// identity has expired, or if it is a [shared](Self::issue_shared) one.
     #[must_use]
     pub fn redeem(&self, ticket: &str, now: SystemTime) -> Option<Identity> {
         if ticket.len() != TICKET_PREFIX.len() + SECRET_CHARS {
@@ -137,8 +167,16 @@ impl Tickets {
         }
         let hash = hash(ticket);
         let mut waiting = self.0.lock();
+        if waiting.tickets.get(&hash)?.is_shared {
+            return None;
+        }
         let ticket = waiting.remove(&hash)?;
         ticket.is_valid(now).then_some(ticket.identity)
+    }
+
+    /// Stops counting a shared ticket, if it was issued here.
+    pub fn release(&self, ticket: &SharedTicket) {
+        self.0.lock().remove(&hash(ticket.as_str()));
     }
 
     /// Returns the number of tickets that wait, expired ones included.
@@ -260,6 +298,25 @@ mod tests {
         assert_eq!(issue("a", NOW), Err(TicketError::TooManyOfSubject));
         assert!(issue("a", NOW + TICKET_LIFE).is_ok());
         assert_eq!(tickets.len(), 1);
+    }
+
+    #[test]
+    fn a_shared_ticket_is_counted_until_it_is_released_and_redeemed_only_by_its_record() {
+        let tickets = Tickets::new();
+        let issue = || tickets.issue_shared(identity("a"), NOW);
+        let issued: Vec<_> = (0..TICKETS_PER_SUBJECT).map(|_| issue().unwrap()).collect();
+        assert_eq!(issue(), Err(TicketError::TooManyOfSubject));
+        let text = issued[0].at("place");
+        assert_eq!(tickets.redeem(issued[0].as_str(), NOW), None);
+        assert_eq!(tickets.redeem(&text, NOW), None);
+        assert_eq!(issue(), Err(TicketError::TooManyOfSubject));
+        for _ in 0..2 {
+            tickets.release(&issued[0]);
+        }
+        assert!(issue().is_ok());
+        assert_eq!(issue(), Err(TicketError::TooManyOfSubject));
+        tickets.release(&Tickets::new().issue_shared(identity("a"), NOW).unwrap());
+        assert_eq!(issue(), Err(TicketError::TooManyOfSubject));
     }
 
     #[test]

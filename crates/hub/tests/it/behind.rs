@@ -1,0 +1,195 @@
+//! Appends at a hub whose log knows a stream only as it was some time ago, as on a cluster.
+
+use std::{collections::HashMap, sync::Arc};
+
+use headwater::test::TestClient;
+use headwater_hub::Hub;
+use headwater_log::{
+    Answer, Append, Chunk, Create, Created, Error, Extent, Follower, Identity, Image, Info, Known,
+    Log, Matching, MemoryLog, MemoryOptions, OrderChunk, OrderFollower, Outcome, Page, Position,
+    ProducerImage, ReadFrom, Restore, Restored, StreamName, Usage,
+};
+use http::Method;
+use parking_lot::Mutex;
+use serde_json::json;
+
+/// A log in memory that remembers streams as they were.
+struct Behind {
+    log: MemoryLog,
+    known: Mutex<HashMap<StreamName, Info>>,
+}
+
+impl Behind {
+    async fn remember(&self, name: &str) {
+        let name = StreamName::new(name).unwrap();
+        let info = self.log.info(&name).await.unwrap();
+        self.known.lock().insert(name, info);
+    }
+}
+
+impl Log for Behind {
+    fn known(&self, name: &StreamName) -> Option<Info> {
+        self.known.lock().get(name).cloned()
+    }
+
+    fn create<'a>(&'a self, name: &'a StreamName, create: Create) -> Answer<'a, Created> {
+        self.log.create(name, create)
+    }
+
+    fn append<'a>(&'a self, name: &'a StreamName, append: Append) -> Answer<'a, Outcome> {
+        self.log.append(name, append)
+    }
+
+    fn read<'a>(
+        &'a self,
+        name: &'a StreamName,
+        from: ReadFrom,
+        budget: usize,
+    ) -> Answer<'a, Chunk> {
+        self.log.read(name, from, budget)
+    }
+
+    fn measure<'a>(
+        &'a self,
+        name: &'a StreamName,
+        from: ReadFrom,
+        budget: u64,
+    ) -> Answer<'a, Extent> {
+        self.log.measure(name, from, budget)
+    }
+
+    fn follow<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Follower> {
+        self.log.follow(name)
+    }
+
+    fn info<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Info> {
+        self.log.info(name)
+    }
+
+    fn producer<'a>(
+        &'a self,
+        name: &'a StreamName,
+        producer: &'a str,
+    ) -> Answer<'a, Option<Known>> {
+        self.log.producer(name, producer)
+    }
+
+    fn image<'a>(&'a self, name: &'a StreamName) -> Answer<'a, (Image, Vec<ProducerImage>)> {
+        self.log.image(name)
+    }
+
+    fn restore<'a>(&'a self, name: &'a StreamName, restore: Restore) -> Answer<'a, Restored> {
+        self.log.restore(name, restore)
+    }
+
+    fn touch<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()> {
+        self.log.touch(name)
+    }
+
+    fn delete<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()> {
+        self.log.delete(name)
+    }
+
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<StreamName>,
+        limit: usize,
+    ) -> Answer<'a, Page> {
+        self.log.list(prefix, after, limit)
+    }
+
+    fn read_order(
+        &self,
+        from: Position,
+        budget: usize,
+        matching: Option<Matching>,
+    ) -> Answer<'_, OrderChunk> {
+        self.log.read_order(from, budget, matching)
+    }
+
+    fn follow_order(&self) -> OrderFollower {
+        self.log.follow_order()
+    }
+
+    fn identity(&self) -> Identity {
+        self.log.identity()
+    }
+
+    fn usage(&self) -> Usage {
+        self.log.usage()
+    }
+
+    fn writable(&self) -> Result<(), Error> {
+        self.log.writable()
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        self.log.close()
+    }
+}
+
+#[tokio::test]
+async fn an_append_is_judged_by_the_stream_as_it_is() {
+    let log = Arc::new(Behind {
+        log: MemoryLog::new(MemoryOptions::default()),
+        known: Mutex::default(),
+    });
+    let client = TestClient::new(Hub::new(Arc::clone(&log) as Arc<dyn Log>).app());
+    let create = async |content_type: &str| {
+        let put = client.request(Method::PUT, "/streams/s");
+        let put = put.header("content-type", content_type).send().await;
+        assert_eq!(put.status(), 201);
+    };
+    let append = async |content_type: &str, body: &str, headers: &[(&str, &str)]| {
+        let mut post = client
+            .post("/streams/s")
+            .header("content-type", content_type);
+        for (name, value) in headers {
+            post = post.header(name, *value);
+        }
+        post.body(body.to_owned()).send().await.status().as_u16()
+    };
+    let delete = async || {
+        let delete = client.request(Method::DELETE, "/streams/s");
+        assert_eq!(delete.send().await.status(), 204);
+    };
+    create("application/json").await;
+    log.remember("s").await;
+    assert_eq!(append("application/json", "[1]", &[]).await, 204);
+
+    // Another stream of another type has the name now.
+    delete().await;
+    create("text/plain").await;
+    assert_eq!(append("application/json", "1", &[]).await, 409);
+    assert_eq!(append("text/plain", "a", &[]).await, 204);
+    // And one of the same type.
+    delete().await;
+    create("application/json").await;
+    let producer = [
+        ("producer-id", "p"),
+        ("producer-epoch", "0"),
+        ("producer-seq", "0"),
+    ];
+    assert_eq!(append("application/json", "[2, 3]", &producer).await, 200);
+    assert_eq!(append("application/json", "[2, 3]", &producer).await, 204);
+    let read = client.get("/streams/s?live=false").send().await;
+    assert_eq!(read.json::<serde_json::Value>().await, json!([2, 3]));
+
+    // It is closed, and the hub doesn't know yet. That takes precedence over an invalid body.
+    log.remember("s").await;
+    assert_eq!(
+        append("application/json", "4", &[("stream-closed", "true")]).await,
+        204
+    );
+    assert_eq!(append("application/json", "5", &[]).await, 409);
+    assert_eq!(append("application/json", "no JSON", &[]).await, 409);
+
+    // None has the name.
+    delete().await;
+    assert_eq!(append("application/json", "6", &[]).await, 404);
+    let creating = [("stream-create", "true")];
+    assert_eq!(append("application/json", "7", &creating).await, 201);
+    let read = client.get("/streams/s?live=false").send().await;
+    assert_eq!(read.json::<serde_json::Value>().await, json!([7]));
+}
