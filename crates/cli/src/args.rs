@@ -10,6 +10,7 @@ use crate::{
     help,
     keys::Keys,
     mint::Mint,
+    moving::{export::Export, import::Import},
     openapi::Document,
     publish::Publish,
     relay::Relay,
@@ -83,6 +84,21 @@ pub(crate) enum Command {
     /// List, create, describe, close and remove streams of a hub
     #[command(after_help = help::STREAMS, after_long_help = help::long(help::STREAMS, exit::HUB_EXIT_CODES), arg_required_else_help = true)]
     Streams(Streams),
+
+    /// Write streams of a hub as lines, for a backup or for `import` into another hub
+    ///
+    /// The hub stays in use meanwhile. Each stream is complete up to its tail at one moment, with its
+    /// settings, its producers and its closed state. Offsets stay valid where it is imported, but not
+    /// the positions of /events. Subscriptions aren't exported.
+    #[command(after_help = help::EXPORT, after_long_help = help::long(help::EXPORT, exit::HUB_EXIT_CODES), verbatim_doc_comment)]
+    Export(Box<Export>),
+
+    /// Read what `export` has written, and add the streams to a hub
+    ///
+    /// Readers continue after their last offset, and producers after their last append. A stream
+    /// can be used once it is complete. If the import is interrupted, run it again: it continues.
+    #[command(after_help = help::IMPORT, after_long_help = help::long(help::IMPORT, exit::HUB_EXIT_CODES), verbatim_doc_comment)]
+    Import(Import),
 
     /// Print the document that describes a hub's API
     #[command(after_help = help::OPENAPI)]

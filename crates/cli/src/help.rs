@@ -29,6 +29,17 @@ Examples:
   headwater relay https://api.example.com/v1/chat --as answers/42 \\
     -H \"Authorization: Bearer $KEY\" -d '{\"stream\":true}'";
 
+pub(crate) const EXPORT: &str = "\
+Examples:
+  headwater export -o backup.ndjson
+  headwater export orders | jq -c 'select(.offset) | .json'
+  headwater export | headwater import --hub http://other:8000";
+
+pub(crate) const IMPORT: &str = "\
+Examples:
+  headwater import backup.ndjson
+  zstd -dc backup.ndjson.zst | headwater import --hub https://hub.example";
+
 pub(crate) const STREAMS: &str = "\
 Examples:
   headwater streams ls

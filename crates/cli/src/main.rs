@@ -16,6 +16,7 @@ mod interrupt;
 mod key_file;
 mod keys;
 mod mint;
+mod moving;
 mod openapi;
 mod output_line;
 mod progress;
@@ -78,6 +79,8 @@ fn talk(command: Command) -> Result<(), Failure> {
             Command::Publish(args) => publish::run(*args, interrupt).await,
             Command::Tail(args) => tail::run(*args, interrupt).await,
             Command::Relay(args) => relay::run(*args, interrupt).await,
+            Command::Export(args) => moving::export::run(*args, interrupt).await,
+            Command::Import(args) => moving::import::run(args, interrupt).await,
             Command::Streams(args) => streams::run(args, interrupt).await,
             // These aren't clients; `run` handles them.
             Command::Serve(_)

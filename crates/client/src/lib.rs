@@ -107,6 +107,7 @@ mod session;
 #[cfg(feature = "tls")]
 mod tls;
 mod token;
+mod upload;
 
 /// The types of the events with which a Headwater server describes the stream itself. An
 /// application's events never begin with [`RESERVED_PREFIX`](control::RESERVED_PREFIX).

@@ -48,6 +48,11 @@ impl Request {
         Self { http, plan }
     }
 
+    pub(crate) fn into_parts(self) -> Result<(reqwest::Client, Plan), Error> {
+        let plan = self.plan.checked()?;
+        Ok((self.http?, plan))
+    }
+
     fn plan(&mut self) -> &mut Plan {
         &mut self.plan
     }
@@ -209,8 +214,8 @@ impl Request {
     }
 
     async fn open(self, reading: Reading) -> Result<Exchange, Error> {
-        let plan = self.plan.checked()?;
-        Exchange::open(self.http?, plan, reading).await
+        let (http, plan) = self.into_parts()?;
+        Exchange::open(http, plan, reading).await
     }
 }
 

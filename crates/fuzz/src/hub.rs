@@ -19,8 +19,8 @@ use crate::memory::Meter;
 const REQUESTS: usize = 16;
 
 /// The statuses in the hub's OpenAPI document. A response has no other one.
-const STATUSES: [u16; 17] = [
-    200, 201, 204, 304, 400, 401, 403, 404, 405, 406, 409, 410, 413, 415, 422, 429, 507,
+const STATUSES: [u16; 18] = [
+    200, 201, 204, 304, 400, 401, 403, 404, 405, 406, 409, 410, 413, 415, 422, 429, 503, 507,
 ];
 
 struct Request<'a> {

@@ -8,6 +8,7 @@ mod chunking;
 mod egress;
 mod grants;
 mod hub;
+mod import;
 mod json_check;
 mod memory;
 mod request;
@@ -23,6 +24,7 @@ pub use chunking::{json_array, json_seq, ndjson, sse};
 pub use egress::egress;
 pub use grants::grants;
 pub use hub::hub;
+pub use import::import;
 pub use json_check::json_check;
 pub use request::request;
 pub use round_trip::round_trip;
@@ -41,6 +43,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("egress", egress),
     ("grants", grants),
     ("hub", hub),
+    ("import", import),
     ("json_array", json_array),
     ("json_check", json_check),
     ("json_seq", json_seq),

@@ -157,6 +157,6 @@ macro_rules! targets {
 }
 
 targets! {
-    egress grants hub json_array json_check json_seq ndjson request round_trip schema sse sse_reference sse_split state
+    egress grants hub import json_array json_check json_seq ndjson request round_trip schema sse sse_reference sse_split state
     text token
 }

@@ -142,7 +142,11 @@ pub(crate) fn problem(error: Error) -> Problem {
     }
     // The log reports a full disk once itself. A line for every request would fill the rest of the
     // disk.
-    if status.is_server_error() && !error.is_storage_full() && !error.is_closed() {
+    if status.is_server_error()
+        && !error.is_storage_full()
+        && !error.is_closed()
+        && !error.is_restoring()
+    {
         problem.source(error)
     } else {
         problem
@@ -152,9 +156,11 @@ pub(crate) fn problem(error: Error) -> Problem {
 fn status(error: &Error) -> Option<StatusCode> {
     /// A predicate of errors.
     type Is = fn(&Error) -> bool;
-    let table: [(Is, StatusCode); 13] = [
+    let table: [(Is, StatusCode); 15] = [
         (Error::is_not_found, StatusCode::NOT_FOUND),
         (Error::is_gone, StatusCode::GONE),
+        (Error::is_restoring, StatusCode::SERVICE_UNAVAILABLE),
+        (Error::is_taken, StatusCode::CONFLICT),
         (Error::is_trimmed, StatusCode::GONE),
         (Error::is_source_not_found, StatusCode::NOT_FOUND),
         (Error::is_source_gone, StatusCode::CONFLICT),

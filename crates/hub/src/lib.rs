@@ -32,6 +32,7 @@
 //! | `POST /relay`, and at `/relay/{id}` `GET`, `HEAD`, `PATCH`, `DELETE` | one call to an upstream, whose response becomes a stream |
 //! | `GET /` | an overview of the hub, as a page or as JSON; only with [`Options::index`] |
 //! | `POST /tickets` | a ticket for a client that can't send headers; only with [`Options::auth`] or [`Options::authorize`] |
+//! | `GET /export`, `POST /import` | streams as lines of NDJSON, to move them to another hub |
 //! | `GET /healthz`, `/readyz` | liveness; readiness, which requires that the storage answers |
 //!
 //! [`Options::cors`] determines which pages of other origins may use the hub. By default, only
@@ -197,6 +198,7 @@ impl Hub {
             tails: Arc::default(),
             order: fanout::all::OrderTail::default(),
             reader_permits,
+            moves: http::moving::permits(),
             bodies: requests::body::Bodies::default(),
             sequencer: http::producer_sequencer::ProducerSequencer::default(),
             #[cfg(feature = "gather")]
@@ -226,8 +228,8 @@ impl Hub {
     /// the background work.
     ///
     /// # Panics
-    /// If the root of the [options](Options::root) contains `{` or `}`, or is `/events`, `/gather`,
-    /// `/healthz` or `/readyz`.
+    /// If the root of the [options](Options::root) contains `{` or `}`, or is `/events`, `/export`, `/gather`,
+    /// `/healthz`, `/import` or `/readyz`.
     #[must_use]
     pub fn app(&self) -> App {
         let core = Arc::clone(&self.0);
@@ -259,6 +261,21 @@ impl Hub {
             .route(&stream, route)
             .route(root, guards.needs(Need::Any(Action::List), list))
             .route("/events", guards.needs(Need::Any(Action::Read), events))
+            .tag(http::moving::TAG, "Moving streams to another hub, and backups.")
+            .route(
+                http::moving::EXPORT,
+                guards.needs(
+                    Need::Any(Action::Admin),
+                    get(http::moving::export_streams).tag(http::moving::TAG),
+                ),
+            )
+            .route(
+                http::moving::IMPORT,
+                guards.needs(
+                    Need::Any(Action::Admin),
+                    post(http::moving::import_streams).tag(http::moving::TAG),
+                ),
+            )
             .tag(http::health::TAG, "The hub's health and readiness.")
             .route("/healthz", get(http::health::healthz).tag(http::health::TAG))
             .route(

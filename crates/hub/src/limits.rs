@@ -183,6 +183,27 @@ pub(crate) const FORWARD_PROBES: Duration = Duration::from_secs(5);
 /// Maximum size in bytes of a relay's idempotency key.
 pub const KEY_BYTES: usize = 255;
 
+/// Number of exports and imports at once.
+pub(crate) const MOVES: usize = 4;
+
+/// Size in bytes at which a chunk of an export is complete, and of messages that it reads at once.
+pub(crate) const EXPORT_BYTES: usize = 256 << 10;
+
+/// Number of producers in a chunk of an export.
+pub(crate) const EXPORT_PRODUCERS: usize = 1000;
+
+/// Maximum size in bytes of a line of an import, besides twice the maximum size of a body.
+pub(crate) const IMPORT_LINE: usize = 1 << 20;
+
+/// Number of bytes, of messages and of producers that an import writes in one step. A larger message is alone.
+pub(crate) const IMPORT_BYTES: usize = 512 << 10;
+pub(crate) const IMPORT_MESSAGES: usize = 4096;
+pub(crate) const IMPORT_PRODUCERS: usize = 1000;
+
+/// Number of streams that an import writes at once, and bytes of their messages.
+pub(crate) const IMPORT_AT_ONCE: usize = 32;
+pub(crate) const IMPORT_WAITING: usize = 4 << 20;
+
 /// Time in which the storage has to answer for the hub to be ready.
 pub(crate) const READY_PATIENCE: Duration = Duration::from_secs(5);
 

@@ -40,6 +40,8 @@ pub(crate) struct HubState {
     pub(crate) order: OrderTail,
     /// Permits of live readers.
     pub(crate) reader_permits: Permits,
+    /// Permits of exports and imports.
+    pub(crate) moves: Permits,
     /// The budget for request bodies in memory.
     pub(crate) bodies: Bodies,
     /// The budget for bytes on their way out.

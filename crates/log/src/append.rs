@@ -87,17 +87,7 @@ impl Append {
             check_bytes("a reason", reason.len(), limits::REASON_BYTES)?;
         }
         if let Some(producer) = &self.producer {
-            if producer.id.is_empty() {
-                return Err(Kind::Invalid("a producer's id can't be empty").into());
-            }
-            check_bytes(
-                "a producer's id",
-                producer.id.len(),
-                limits::PRODUCER_ID_BYTES,
-            )?;
-            if producer.epoch > limits::PRODUCER_NUMBER || producer.seq > limits::PRODUCER_NUMBER {
-                return Err(Kind::Invalid("an epoch or sequence number is over 2^53 - 1").into());
-            }
+            check_producer(producer)?;
         }
         if self.continues.is_some() && self.producer.as_ref().is_none_or(|by| by.seq != 0) {
             return Err(Kind::Invalid("a producer's precondition needs sequence number 0").into());
@@ -113,6 +103,21 @@ impl Append {
     pub fn bytes(&self) -> usize {
         self.messages.iter().map(Bytes::len).sum()
     }
+}
+
+pub(crate) fn check_producer(producer: &Producer) -> Result<(), Error> {
+    if producer.id.is_empty() {
+        return Err(Kind::Invalid("a producer's id can't be empty").into());
+    }
+    check_bytes(
+        "a producer's id",
+        producer.id.len(),
+        limits::PRODUCER_ID_BYTES,
+    )?;
+    if producer.epoch > limits::PRODUCER_NUMBER || producer.seq > limits::PRODUCER_NUMBER {
+        return Err(Kind::Invalid("an epoch or sequence number is over 2^53 - 1").into());
+    }
+    Ok(())
 }
 
 /// One append of one producer.

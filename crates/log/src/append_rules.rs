@@ -26,6 +26,8 @@ pub(crate) struct State {
     pub(crate) reason: Option<Bytes>,
     /// `true` if it was deleted but remains for its forks.
     pub(crate) hidden: bool,
+    /// `true` while it is being restored from elsewhere. It is hidden until then.
+    pub(crate) restoring: bool,
     /// Number of direct forks.
     pub(crate) forks: u32,
     /// The latest time at which it expires, as last written; 0 is never.

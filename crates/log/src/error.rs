@@ -19,6 +19,10 @@ pub(crate) enum Kind {
     NotFound,
     #[error("the stream was deleted; forks of it live on")]
     Gone,
+    #[error("the stream is being restored from elsewhere, and isn't complete yet")]
+    Restoring,
+    #[error("another stream has this name")]
+    Taken,
     #[error("the stream to fork doesn't exist")]
     SourceNotFound,
     #[error("the stream to fork was deleted")]
@@ -163,6 +167,11 @@ impl Error {
         /// Returns `true` if the stream was deleted or has expired, but its name stays taken because it
         /// has forks.
         is_gone: Kind::Gone,
+        /// Returns `true` if the stream is being [restored](crate::Restore) and isn't complete yet. It can
+        /// only be restored further, or deleted.
+        is_restoring: Kind::Restoring,
+        /// Returns `true` if a stream can't be [restored](crate::Restore) because another one has its name.
+        is_taken: Kind::Taken,
         /// Returns `true` if the stream to fork doesn't exist.
         is_source_not_found: Kind::SourceNotFound,
         /// Returns `true` if the stream to fork was deleted and remains only because of its forks.

@@ -31,6 +31,18 @@ pub(crate) fn split(messages: &[Bytes]) -> impl Iterator<Item = Range<usize>> + 
     })
 }
 
+/// Returns the runs of equal times.
+pub(crate) fn runs<T: PartialEq + Copy>(
+    times: &[T],
+) -> impl Iterator<Item = (T, Range<usize>)> + '_ {
+    let mut start = 0;
+    times.chunk_by(|a, b| a == b).map(move |run| {
+        let range = start..start + run.len();
+        start = range.end;
+        (run[0], range)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -202,6 +202,33 @@ impl Lineage {
         }
     }
 
+    /// Creates the lineage of a stream that was restored from elsewhere. `marks` are the
+    /// [marks](Self::marks) of the original, so that they stay valid. Later offsets have the incarnation
+    /// `own`, because the original may have other messages there.
+    #[must_use]
+    pub(crate) fn restored(own: Incarnation, marks: &[Mark]) -> Self {
+        let inherited = marks.iter().map(|mark| (mark.at, mark.incarnation));
+        Self {
+            own,
+            inherited: Some(inherited.collect()),
+        }
+    }
+
+    /// Returns the incarnations of the offsets up to a stream's tail, the oldest first, each with the last
+    /// offset that has it. The last mark is that of the tail.
+    #[must_use]
+    pub fn marks(&self, tail: Offset) -> Vec<Mark> {
+        let older = self.inherited();
+        let older = older.take_while(|mark| mark.at < tail);
+        older.chain([self.at(tail)]).collect()
+    }
+
+    /// Returns the incarnations that the stream didn't begin itself, each with the last offset that has it.
+    pub(crate) fn inherited(&self) -> impl Iterator<Item = Mark> + '_ {
+        let inherited = self.inherited.as_deref().unwrap_or_default().iter();
+        inherited.map(|&(at, incarnation)| Mark { at, incarnation })
+    }
+
     /// Returns the stream's own incarnation.
     #[must_use]
     pub fn own(&self) -> Incarnation {

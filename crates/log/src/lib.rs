@@ -82,6 +82,7 @@ mod name;
 mod offset;
 mod producers;
 mod read;
+mod restore;
 mod settings;
 
 pub use append::{Append, Outcome, Producer, Receipt, Refusal};
@@ -102,4 +103,5 @@ pub use read::{
     Chunk, Created, EndCause, Ended, Entry, Extent, Info, Matching, Message, OrderChunk, Page,
     ReadFrom, Trimmed, Usage,
 };
+pub use restore::{Image, ProducerImage, Restore, Restored};
 pub use settings::{Create, Expiry, ForkFrom, ForkPoint, Settings, Skip};

@@ -9,6 +9,7 @@ use crate::name::StreamName;
 use crate::offset::Position;
 use crate::producers::Known;
 use crate::read::{Chunk, Created, Extent, Info, Matching, OrderChunk, Page, ReadFrom, Usage};
+use crate::restore::{Image, ProducerImage, Restore, Restored};
 use crate::settings::Create;
 
 /// The future that an engine's operation returns. It is `Send`.
@@ -32,6 +33,8 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 
 /// - A message that a reader sees is acknowledged, or would be if the process ended now.
 /// - Dropping a future before it is ready leaves the operation either done or not done, as if the
 ///   response had been lost. It is never half done.
+/// - A stream that is being [restored](Self::restore) can only be restored further, or deleted. All else fails for it as
+///   [restoring](Error::is_restoring), and no listing or order has it.
 /// - After an [`Error`] nothing of the operation is in the log, unless
 ///   [`is_outcome_unknown`](Error::is_outcome_unknown).
 pub trait Log: Send + Sync + 'static {
@@ -131,6 +134,28 @@ pub trait Log: Send + Sync + 'static {
     /// [Not found](Error::is_not_found), [gone](Error::is_gone), storage.
     fn producer<'a>(&'a self, name: &'a StreamName, producer: &'a str)
     -> Answer<'a, Option<Known>>;
+
+    /// Returns a stream without its messages, and its producers, all of one moment: the messages up to the
+    /// image's tail are those that the producers' states include. It holds the states of all producers of
+    /// the stream in memory. Doesn't count as use.
+    ///
+    /// # Errors
+    ///
+    /// [Not found](Error::is_not_found), [gone](Error::is_gone), storage.
+    fn image<'a>(&'a self, name: &'a StreamName) -> Answer<'a, (Image, Vec<ProducerImage>)>;
+
+    /// Performs a step of restoring a stream that was in another log. See [`Restore`].
+    ///
+    /// The messages take positions in the order of all streams when they are added, and can be read there
+    /// once the stream is complete. A reader of the order that has passed them by then doesn't get them.
+    ///
+    /// # Errors
+    ///
+    /// [Taken](Error::is_taken) if a complete stream of that name doesn't have the messages of the image, or
+    /// if a step after the first finds a complete one; [not found](Error::is_not_found) for a step after the first;
+    /// [gone](Error::is_gone); [invalid](Error::is_invalid) if messages are missing at the end;
+    /// limits; storage.
+    fn restore<'a>(&'a self, name: &'a StreamName, restore: Restore) -> Answer<'a, Restored>;
 
     /// Marks a stream as in use, which postpones its expiry if it
     /// [ends when idle](crate::Expiry::Idle). An append does this by itself. Call it once per

@@ -90,18 +90,21 @@ impl Create {
     ///
     /// Limits.
     pub fn check(&self, limits: &Limits) -> Result<(), Error> {
-        let settings = &self.settings;
-        check_bytes(
-            "a content type",
-            settings.content_type.len(),
-            limits::CONTENT_TYPE_BYTES,
-        )?;
-        if let Some(schema) = &settings.schema {
-            check_bytes("a schema", schema.len(), limits.schema_bytes)?;
-        }
-        check_bytes("a note", settings.note.len(), limits::NOTE_BYTES)?;
+        check_settings(&self.settings, limits)?;
         check_messages(&self.messages, limits)
     }
+}
+
+pub(crate) fn check_settings(settings: &Settings, limits: &Limits) -> Result<(), Error> {
+    check_bytes(
+        "a content type",
+        settings.content_type.len(),
+        limits::CONTENT_TYPE_BYTES,
+    )?;
+    if let Some(schema) = &settings.schema {
+        check_bytes("a schema", schema.len(), limits.schema_bytes)?;
+    }
+    check_bytes("a note", settings.note.len(), limits::NOTE_BYTES)
 }
 
 pub(crate) fn check_bytes(what: &'static str, bytes: usize, limit: usize) -> Result<(), Error> {

@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering;
 use bytes::{Bytes, BytesMut};
 use headwater_log::machine::{OrderEntry, OrderPlan, Piece, ReadPlan};
 use headwater_log::{
-    Answer, Append, Block, Chunk, Create, Created, Error, Extent, Follower, Identity, Info, Known,
-    Log, Matching, Offset, OrderChunk, OrderFollower, Outcome, Page, Position, ReadFrom,
-    StreamName, Usage, limits,
+    Answer, Append, Block, Chunk, Create, Created, Error, Extent, Follower, Identity, Image, Info,
+    Known, Log, Matching, Offset, OrderChunk, OrderFollower, Outcome, Page, Position,
+    ProducerImage, ReadFrom, Restore, Restored, StreamName, Usage, limits,
 };
 
 use crate::NatsLog;
@@ -317,6 +317,25 @@ impl Log for NatsLog {
     ) -> Answer<'a, Option<Known>> {
         let read = move |replica: &Replica| replica.machine.producer(name, producer);
         Box::pin(self.engine.with(name, read))
+    }
+
+    fn image<'a>(&'a self, name: &'a StreamName) -> Answer<'a, (Image, Vec<ProducerImage>)> {
+        Box::pin(
+            self.engine
+                .with(name, |replica| replica.machine.image(name)),
+        )
+    }
+
+    fn restore<'a>(&'a self, name: &'a StreamName, restore: Restore) -> Answer<'a, Restored> {
+        Box::pin(async move {
+            restore.check(&self.engine.limits)?;
+            let bytes = PER_OP + restore.bytes();
+            let op = Op::Restore(name.clone(), restore);
+            match self.engine.perform(op, bytes).await? {
+                Reply::Restored(restored) => Ok(restored),
+                _ => Err(mismatch()),
+            }
+        })
     }
 
     fn touch<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()> {

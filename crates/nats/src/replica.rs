@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use headwater_log::machine::{Machine, Rules};
-use headwater_log::{Created, Error, Identity, Limits, Outcome, Position, Timestamp};
+use headwater_log::{Created, Error, Identity, Limits, Outcome, Position, Restored, Timestamp};
 use tokio::sync::watch;
 
 use crate::format::batch::{self, Head, Op, Placed};
@@ -26,6 +26,7 @@ pub(crate) use frozen::places;
 pub(crate) enum Reply {
     Created(Box<Created>),
     Outcome(Outcome),
+    Restored(Restored),
     Done,
     /// `true` if more streams are due.
     Swept(bool),
@@ -263,6 +264,11 @@ impl Replica {
                 machine.sweep(SWEEP);
                 let outcome = machine.append(&name, append, &mut store)?;
                 Ok(Reply::Outcome(outcome))
+            }
+            Op::Restore(name, restore) => {
+                machine.sweep(SWEEP);
+                let restored = machine.restore(&name, restore, &mut store)?;
+                Ok(Reply::Restored(restored))
             }
             Op::Touch(name) => machine.touch(&name).map(|()| Reply::Done),
             Op::Delete(name) => machine.delete(&name).map(|()| Reply::Done),

@@ -90,6 +90,7 @@ fn is_large(op: &Op) -> bool {
         Op::Create(_, create) => {
             create.messages.iter().map(Bytes::len).sum::<usize>() >= BATCH_BYTES
         }
+        Op::Restore(_, restore) => restore.bytes() >= BATCH_BYTES,
         _ => false,
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::running::{finish, headwater};
 
 /// All commands.
-const COMMANDS: [&[&str]; 20] = [
+const COMMANDS: [&[&str]; 22] = [
     &[],
     &["serve"],
     &["keys"],
@@ -23,6 +23,8 @@ const COMMANDS: [&[&str]; 20] = [
     &["streams", "info"],
     &["streams", "close"],
     &["streams", "rm"],
+    &["export"],
+    &["import"],
     &["openapi"],
     &["get"],
     &["gather"],

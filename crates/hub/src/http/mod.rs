@@ -10,6 +10,7 @@ pub(crate) mod health;
 pub(crate) mod index;
 pub(crate) mod listing;
 pub(crate) mod messages;
+pub(crate) mod moving;
 pub(crate) mod ndjson;
 pub(crate) mod openapi;
 mod plain_read;

@@ -139,6 +139,8 @@ description! {
         NOT_FOUND
         /// The stream was deleted and only its forks remain, or the requested messages were trimmed
         GONE
+        /// The stream is being imported and isn't complete yet, or the storage or memory isn't available
+        SERVICE_UNAVAILABLE
         /// The path, a header or a parameter is invalid
         BAD_REQUEST
     }
@@ -191,6 +193,8 @@ description! {
         UNPROCESSABLE_ENTITY
         /// The storage is full, or there are too many streams
         INSUFFICIENT_STORAGE
+        /// A stream is being imported at this path, or the storage or memory isn't available
+        SERVICE_UNAVAILABLE
     }
 }
 

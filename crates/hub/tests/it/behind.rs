@@ -5,9 +5,9 @@ use std::{collections::HashMap, sync::Arc};
 use headwater::test::TestClient;
 use headwater_hub::Hub;
 use headwater_log::{
-    Answer, Append, Chunk, Create, Created, Error, Extent, Follower, Identity, Info, Known, Log,
-    Matching, MemoryLog, MemoryOptions, OrderChunk, OrderFollower, Outcome, Page, Position,
-    ReadFrom, StreamName, Usage,
+    Answer, Append, Chunk, Create, Created, Error, Extent, Follower, Identity, Image, Info, Known,
+    Log, Matching, MemoryLog, MemoryOptions, OrderChunk, OrderFollower, Outcome, Page, Position,
+    ProducerImage, ReadFrom, Restore, Restored, StreamName, Usage,
 };
 use http::Method;
 use parking_lot::Mutex;
@@ -72,6 +72,14 @@ impl Log for Behind {
         producer: &'a str,
     ) -> Answer<'a, Option<Known>> {
         self.log.producer(name, producer)
+    }
+
+    fn image<'a>(&'a self, name: &'a StreamName) -> Answer<'a, (Image, Vec<ProducerImage>)> {
+        self.log.image(name)
+    }
+
+    fn restore<'a>(&'a self, name: &'a StreamName, restore: Restore) -> Answer<'a, Restored> {
+        self.log.restore(name, restore)
     }
 
     fn touch<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()> {

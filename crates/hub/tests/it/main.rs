@@ -20,6 +20,7 @@ mod lines;
 mod listing;
 mod live;
 mod many;
+mod moving;
 #[cfg(not(feature = "webhooks"))]
 mod no_webhooks;
 mod noise;

@@ -48,6 +48,8 @@ pub(crate) struct Engine {
     pub(crate) removed: AtomicU64,
     /// Held while files are rewritten.
     pub(crate) giving: Mutex<()>,
+    /// Held while a commit is written, so that what is read meanwhile is of one moment.
+    pub(crate) committing: Mutex<()>,
     /// Held during cleanup, so that the data that a step reads doesn't change before it is written.
     pub(crate) tidying: Mutex<()>,
     /// Streams above their size cap.
@@ -110,6 +112,7 @@ impl Engine {
             damage,
             removed: AtomicU64::new(0),
             giving: Mutex::default(),
+            committing: Mutex::default(),
             tidying: Mutex::default(),
             over: Mutex::default(),
             cleanup: Bell::default(),

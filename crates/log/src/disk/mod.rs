@@ -48,6 +48,7 @@ use crate::name::StreamName;
 use crate::offset::Position;
 use crate::producers::Known;
 use crate::read::{Chunk, Created, Extent, Info, Matching, OrderChunk, Page, ReadFrom, Usage};
+use crate::restore::{Image, ProducerImage, Restore, Restored};
 use crate::settings::{self, Create, ForkFrom};
 use engine::Engine;
 use headwater_journal::Disk;
@@ -338,7 +339,9 @@ impl Log for DiskLog {
                                     is_new: false,
                                 });
                             }
-                            Err(other) if other.is_gone() => return Err(other),
+                            Err(other) if other.is_gone() || other.is_restoring() => {
+                                return Err(other);
+                            }
                             Err(_) => return Err(error),
                         },
                     },
@@ -434,6 +437,27 @@ impl Log for DiskLog {
         })
     }
 
+    fn image<'a>(&'a self, name: &'a StreamName) -> Answer<'a, (Image, Vec<ProducerImage>)> {
+        Box::pin(async move {
+            let stream = self.usable(name).await?;
+            self.blocking(move |engine, store| image(engine, store, &stream))
+                .await
+        })
+    }
+
+    fn restore<'a>(&'a self, name: &'a StreamName, restore: Restore) -> Answer<'a, Restored> {
+        Box::pin(async move {
+            restore.check(&self.engine.options.limits)?;
+            let request = |reply| Request::Restore {
+                name: name.clone(),
+                restore,
+                reply,
+            };
+            let restored = self.write(request).await?;
+            restored.ok_or_else(|| Kind::NotFound.into())
+        })
+    }
+
     fn touch<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()> {
         Box::pin(async move {
             let stream = self.usable(name).await?;
@@ -447,7 +471,10 @@ impl Log for DiskLog {
     fn delete<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()> {
         Box::pin(async move {
             for _ in 0..AGAIN {
-                let stream = self.usable(name).await?;
+                let stream = match self.usable(name).await {
+                    Err(error) if error.is_restoring() => self.find(name).await?,
+                    stream => stream?,
+                };
                 let request = |reply| Request::Delete { stream, reply };
                 if self.write(request).await?.is_some() {
                     self.engine.cleanup.wake();
@@ -530,6 +557,23 @@ impl Log for DiskLog {
             self.shut()
         })
     }
+}
+
+/// Returns the image of a stream and its producers. Commits wait meanwhile.
+fn image(
+    engine: &Engine,
+    store: &Store,
+    stream: &Stream,
+) -> Result<(Image, Vec<ProducerImage>), Error> {
+    let _alone = engine.committing.lock();
+    let Some(state) = store.state(stream.id)?.filter(|state| !state.hidden) else {
+        return Err(Kind::NotFound.into());
+    };
+    let (settings, created) = (&stream.birth.settings, stream.birth.created);
+    let image = Image::of(settings, created, &stream.lineage, stream.floor(), &state);
+    let producers = store.producers(stream.id, None, usize::MAX)?.into_iter();
+    let producers = producers.map(|(id, state)| ProducerImage::of(id, &state));
+    Ok((image, producers.collect()))
 }
 
 /// Writes out the changes of the index, and gives back the unused end of the last segment.

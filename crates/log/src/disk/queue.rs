@@ -17,6 +17,7 @@ use crate::encoding::birth::Fork;
 use crate::error::{Error, Kind};
 use crate::name::StreamName;
 use crate::read::Created;
+use crate::restore::{Restore, Restored};
 use crate::settings::Create;
 
 /// Maximum time for which requests are gathered. A sync of a good disk takes a few times as long.
@@ -50,6 +51,12 @@ pub(crate) enum Request {
         create: Box<Create>,
         fork: Option<(Fork, Arc<Stream>)>,
         reply: Reply<Created>,
+    },
+    /// A step of restoring a stream.
+    Restore {
+        name: StreamName,
+        restore: Restore,
+        reply: Reply<Restored>,
     },
     Delete {
         stream: Arc<Stream>,
@@ -100,6 +107,7 @@ impl Request {
                 .iter()
                 .map(|message| message.len() + 64)
                 .sum(),
+            Self::Restore { restore, .. } => restore.bytes(),
             _ => 0,
         }
     }
@@ -111,7 +119,10 @@ impl Request {
                 Some(stream.id)
             }
             Self::Tend(tend, _) => Some(tend.stream.id),
-            Self::Create { .. } | Self::Sweep(..) | Self::Checkpoint { .. } => None,
+            Self::Create { .. }
+            | Self::Restore { .. }
+            | Self::Sweep(..)
+            | Self::Checkpoint { .. } => None,
         }
     }
 
@@ -120,6 +131,7 @@ impl Request {
         let _gone = match self {
             Self::Append { reply, .. } => reply.send(Err(error())).is_err(),
             Self::Create { reply, .. } => reply.send(Err(error())).is_err(),
+            Self::Restore { reply, .. } => reply.send(Err(error())).is_err(),
             Self::Delete { reply, .. }
             | Self::Tend(_, reply)
             | Self::Sweep(_, reply)

@@ -431,7 +431,7 @@ impl Replay<'_> {
             }
             self.head = commit.head(frame.number, self.head);
             for part in &commit.parts {
-                self.add_part(part, commit.time)?;
+                self.add_part(part)?;
             }
             let changes = std::mem::take(&mut commit.changes);
             let mut others = Vec::with_capacity(changes.len());
@@ -455,13 +455,13 @@ impl Replay<'_> {
     }
 
     /// Adds the messages of a part to the state of its stream, unless the commit contains the state.
-    fn add_part(&mut self, part: &Part, time: u64) -> Result<(), Error> {
+    fn add_part(&mut self, part: &Part) -> Result<(), Error> {
         let state = match self.states.entry(part.id) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => unknown.insert(self.store.state(part.id)?),
         };
         if let Some(state) = state {
-            state.add(part.end(), part.head.bytes.into(), time);
+            state.add(part.end(), part.head.bytes.into(), part.head.time);
         }
         Ok(())
     }

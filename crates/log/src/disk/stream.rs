@@ -21,7 +21,7 @@ use crate::name::StreamName;
 use crate::offset::Offset;
 use crate::producers::ProducerState;
 use crate::read::Info;
-use crate::settings::{Expiry, fork_lineage};
+use crate::settings::Expiry;
 
 /// Maximum number of producers of one stream that are kept in memory.
 const PRODUCERS: usize = 16;
@@ -74,12 +74,7 @@ impl Stream {
         source: Option<Arc<Self>>,
     ) -> Self {
         let own = identity.stream(id);
-        let lineage = match (&birth.fork, &source) {
-            (Some(fork), Some(source)) => {
-                fork_lineage(&source.lineage, own, fork.point.own, fork.cut)
-            }
-            _ => Lineage::new(own),
-        };
+        let lineage = birth.lineage(own, source.as_ref().map(|source| &source.lineage));
         // The stored expiry is an upper bound. The last use is computed from it.
         let used = match birth.settings.expiry {
             Some(Expiry::Idle(span)) => state
@@ -485,6 +480,9 @@ pub(crate) fn usable(stream: &Stream, now: impl FnOnce() -> u64) -> Result<(), E
         return Err(Kind::NotFound.into());
     }
     let state = stream.state.lock();
+    if state.restoring {
+        return Err(Kind::Restoring.into());
+    }
     if state.hidden {
         return Err(Kind::Gone.into());
     }

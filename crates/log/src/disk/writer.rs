@@ -142,7 +142,10 @@ impl Writer {
         let checkpoint = draft.take_checkpoint();
         let (written, sealed) = draft.seal();
         let head = sealed.head;
-        let written = written.map_or(Ok(()), |written| self.write(written, &sealed));
+        let written = written.map_or(Ok(()), |written| {
+            let _alone = engine.committing.lock();
+            self.write(written, &sealed)
+        });
         let is_written = written.is_ok();
         match written {
             Ok(()) => {

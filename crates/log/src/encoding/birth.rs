@@ -4,11 +4,13 @@
 //! n = a number as LEB128, text = length n, then the bytes
 //! flags u8 │ name text │ created n │ content type text │ [expiry n] │ [maximum age n] │ [maximum bytes n]
 //! │ [schema text] │ note text │ [fork: source id n │ source text │ at n │ own n │ skip n │ [cut n]]
+//! │ [restored: (offset n │ incarnation n) … up to the end]
 //! flags  1 expires when idle for  2 expires at  4 maximum age  8 maximum bytes  16 schema  32 fork
 //!        64 cut  128 skip counts bytes, otherwise messages
 //! ```
 //!
-//! Times are in milliseconds.
+//! Times are in milliseconds. *restored* is there for a stream that was moved here: the incarnations of its original,
+//! each with the last offset that has it.
 
 use std::time::Duration;
 
@@ -16,9 +18,11 @@ use bytes::Bytes;
 
 use super::{Cursor, Malformed, put_bytes, put_number};
 use crate::clock::{Timestamp, millis};
+use crate::incarnation::{Incarnation, Lineage, Mark};
+use crate::limits;
 use crate::name::StreamName;
 use crate::offset::Offset;
-use crate::settings::{Expiry, ForkPoint, Settings, Skip};
+use crate::settings::{Expiry, ForkPoint, Settings, Skip, fork_lineage};
 
 /// The immutable part of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +31,20 @@ pub(crate) struct Birth {
     pub(crate) created: u64,
     pub(crate) settings: Settings,
     pub(crate) fork: Option<Fork>,
+    /// The [marks](crate::Lineage::marks) of the original, if the stream was restored from elsewhere. It
+    /// is no fork then.
+    pub(crate) marks: Vec<Mark>,
+}
+
+impl Birth {
+    /// Returns the lineage of the stream. `source` is that of the stream that it was forked from.
+    pub(crate) fn lineage(&self, own: Incarnation, source: Option<&Lineage>) -> Lineage {
+        match (&self.fork, source) {
+            (Some(fork), Some(source)) => fork_lineage(source, own, fork.point.own, fork.cut),
+            _ if self.marks.is_empty() => Lineage::new(own),
+            _ => Lineage::restored(own, &self.marks),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +114,10 @@ pub(crate) fn encode(birth: &Birth) -> Vec<u8> {
             put_number(&mut out, cut as u64);
         }
     }
+    for mark in &birth.marks {
+        put_number(&mut out, mark.at.number());
+        put_number(&mut out, mark.incarnation.number());
+    }
     out[0] = flags;
     out
 }
@@ -150,12 +172,24 @@ pub(crate) fn decode(value: &[u8]) -> Result<Birth, Malformed> {
             cut,
         });
     }
-    cursor.end()?;
+    let mut marks: Vec<Mark> = Vec::new();
+    while !cursor.0.is_empty() {
+        let at = cursor.number()?;
+        let is_next = marks.last().is_none_or(|last| last.at.number() < at);
+        if fork.is_some() || !is_next || at > Offset::MAX.number() || marks.len() == limits::MARKS {
+            return Err(Malformed);
+        }
+        marks.push(Mark {
+            at: Offset::new(at),
+            incarnation: Incarnation::new(cursor.number()?).ok_or(Malformed)?,
+        });
+    }
     Ok(Birth {
         name,
         created,
         settings,
         fork,
+        marks,
     })
 }
 
@@ -166,6 +200,7 @@ fn name(cursor: &mut Cursor<'_>) -> Result<StreamName, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::incarnation::Identity;
     use proptest::prelude::*;
 
     fn expiry() -> impl Strategy<Value = Option<Expiry>> {
@@ -182,6 +217,7 @@ mod tests {
             expiry in expiry(), age in prop::option::of(any::<u64>()),
             max_bytes: Option<u64>, schema in prop::option::of(".{0,20}"), note in ".{0,20}",
             fork in prop::option::of((any::<u64>(), any::<bool>(), prop::option::of(any::<usize>()))),
+            marks in prop::collection::btree_map(0..=Offset::MAX.number(), any::<u64>(), 0..4),
         ) {
             let settings = Settings {
                 content_type: "text/plain".into(),
@@ -197,7 +233,13 @@ mod tests {
                 let point = ForkPoint { source, at: Offset::new(4), skip, own: Offset::new(5) };
                 Fork { id, point, cut }
             });
-            let birth = Birth { name: StreamName::new("n").unwrap(), created: 9, settings, fork };
+            let marks = marks.into_iter().filter(|_| fork.is_none());
+            let marks = marks.map(|(at, id)| Mark {
+                at: Offset::new(at),
+                incarnation: Identity::new(id).stream(1),
+            });
+            let marks = marks.collect();
+            let birth = Birth { name: StreamName::new("n").unwrap(), created: 9, settings, fork, marks };
             prop_assert_eq!(decode(&encode(&birth)), Ok(birth));
         }
     }

@@ -4,6 +4,7 @@
 pub(crate) mod birth;
 pub(crate) mod ended;
 pub(crate) mod producer;
+pub(crate) mod restore;
 pub(crate) mod state;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};

@@ -4,7 +4,7 @@
 //! n = a number as LEB128, text = length n, then the bytes
 //! stream    flags u8 │ floor n │ tail − floor n │ bytes n │ forks n │ expires n │ due n │ last append n │ producers n
 //!           │ [closed by: id text │ epoch n │ seq n] │ [seq text] │ [trimmed n] │ [reason text]
-//!           flags  1 closed  2 closed by  4 hidden  8 seq  16 trimmed  32 reason
+//!           flags  1 closed  2 closed by  4 hidden  8 seq  16 trimmed  32 reason  64 restoring
 //! ```
 //!
 //! Times are in milliseconds. *bytes*, *forks* and *producers* count. *due* is the time of the stream's
@@ -24,7 +24,8 @@ const HIDDEN: u8 = 4;
 const SEQ: u8 = 8;
 const TRIMMED: u8 = 16;
 const REASON: u8 = 32;
-const ALL: u8 = CLOSED | CLOSED_BY | HIDDEN | SEQ | TRIMMED | REASON;
+const RESTORING: u8 = 64;
+const ALL: u8 = CLOSED | CLOSED_BY | HIDDEN | SEQ | TRIMMED | REASON | RESTORING;
 
 pub(crate) fn encode(state: &State) -> Vec<u8> {
     let mut out = Vec::with_capacity(64);
@@ -39,6 +40,7 @@ pub(crate) fn encode(state: &State) -> Vec<u8> {
     flags |= if state.seq.is_some() { SEQ } else { 0 };
     flags |= if state.trimmed > 0 { TRIMMED } else { 0 };
     flags |= if state.reason.is_some() { REASON } else { 0 };
+    flags |= if state.restoring { RESTORING } else { 0 };
     out.push(flags);
     for number in [
         state.floor,
@@ -79,6 +81,7 @@ pub(crate) fn decode(value: &[u8]) -> Result<State, Malformed> {
         floor: cursor.number()?,
         closed: flags & CLOSED != 0,
         hidden: flags & HIDDEN != 0,
+        restoring: flags & RESTORING != 0,
         ..State::default()
     };
     state.tail = state.floor.checked_add(cursor.number()?).ok_or(Malformed)?;
@@ -121,7 +124,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_state_round_trips(
-            numbers: (u32, u32, u32, u64, u64), flags: (bool, bool, bool),
+            numbers: (u32, u32, u32, u64, u64), flags: (bool, bool, bool, bool),
             seq in prop::option::of(".{0,9}"), by in prop::option::of((".{1,9}", any::<u64>())),
             reason in prop::option::of(".{0,9}"),
         ) {
@@ -134,6 +137,7 @@ mod tests {
                 closed_by: by.map(|(id, epoch)| Producer { id, epoch, seq: 7 }),
                 reason: reason.map(Bytes::from),
                 hidden: flags.1,
+                restoring: flags.3,
                 forks,
                 expires: time,
                 due: time / 2,

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::{Machine, PER_MESSAGE, Record, Store, Stored, Stream, producer_weight, stream_of};
 use crate::append::{Append, Outcome, Receipt};
 use crate::append_rules::{self, Verdict};
+use crate::clock::Timestamp;
 use crate::error::{Error, Kind};
 use crate::grouping;
 use crate::name::StreamName;
@@ -62,7 +63,7 @@ impl<S: Stored> Machine<S> {
             more += producer_weight(&producer.id);
         }
         self.take(more)?;
-        self.push(id, &append.messages, store);
+        self.push(id, &append.messages, 0, now, store);
         let stream = self.stream(id);
         let producer_seq = append.producer.as_ref().map(|producer| producer.seq);
         if let Some(producer) = &append.producer {
@@ -116,12 +117,19 @@ impl<S: Stored> Machine<S> {
         Ok(())
     }
 
-    /// Adds messages. The caller has checked that there is room.
-    pub(super) fn push(&mut self, id: u64, messages: &[Bytes], store: Store<'_, S>) {
+    /// Adds messages of one time. The caller has checked that there is room. `start` is the number of the
+    /// operation's messages before them.
+    pub(super) fn push(
+        &mut self,
+        id: u64,
+        messages: &[Bytes],
+        start: usize,
+        time: Timestamp,
+        store: Store<'_, S>,
+    ) {
         if messages.is_empty() {
             return;
         }
-        let now = self.now;
         let mut position = self.head.borrow().number();
         let stream = stream_of(&mut self.by_id, id);
         for range in grouping::split(messages) {
@@ -131,8 +139,8 @@ impl<S: Stored> Machine<S> {
             stream.records.push_back(Record {
                 first,
                 position,
-                time: now,
-                messages: store(range),
+                time,
+                messages: store(start + range.start..start + range.end),
                 count,
                 bytes,
             });
@@ -142,7 +150,7 @@ impl<S: Stored> Machine<S> {
             self.order.insert(position, (id, first));
             position += count;
         }
-        stream.state.appended = now.0;
+        stream.state.appended = time.0;
         self.head.send_replace(Position::new(position));
     }
 

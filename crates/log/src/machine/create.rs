@@ -51,14 +51,7 @@ impl<S: Stored> Machine<S> {
             }
             settings.expiry = settings.expiry.or(source.settings.expiry);
         }
-        if self.by_id.len() as u64 >= self.rules.limits.streams {
-            let limit = self.rules.limits.streams;
-            return Err(Kind::TooMany {
-                what: "too many streams",
-                limit,
-            }
-            .into());
-        }
+        self.has_place()?;
         let now = self.now;
         let bytes: usize = create.messages.iter().map(Bytes::len).sum();
         let more = bytes as u64 + create.messages.len() as u64 * PER_MESSAGE;
@@ -97,7 +90,7 @@ impl<S: Stored> Machine<S> {
         };
         self.by_id.insert(id, Followed::new(stream));
         self.names.insert(name.clone(), id);
-        self.push(id, &create.messages, store);
+        self.push(id, &create.messages, 0, now, store);
         let stream = self.stream(id);
         stream.state.closed = create.closed;
         // Followers start here: they must not mistake the first messages for new ones.
@@ -106,6 +99,16 @@ impl<S: Stored> Machine<S> {
         self.trim(id);
         self.reschedule(id);
         Ok(Created { info, is_new: true })
+    }
+
+    /// Checks that there may be another stream.
+    pub(super) fn has_place(&self) -> Result<(), Error> {
+        let limit = self.rules.limits.streams;
+        if self.by_id.len() as u64 >= limit {
+            let what = "too many streams";
+            return Err(Kind::TooMany { what, limit }.into());
+        }
+        Ok(())
     }
 
     fn fork_point(&mut self, from: ForkFrom) -> Result<Fork, Error> {

@@ -13,11 +13,9 @@ use crate::append_rules::State;
 use crate::clock::Timestamp;
 use crate::encoding::birth::{self, Birth};
 use crate::encoding::{self, Cursor, Malformed, producer, state};
-use crate::incarnation::Lineage;
 use crate::limits::{FORK_DEPTH, PRODUCER_NUMBER};
 use crate::offset::{Offset, Position};
 use crate::producers::ProducerState;
-use crate::settings;
 
 /// Decodes the handle of a record that has this number of messages. A handle that it returns has them.
 pub type TakeHandle<'a, S> = &'a mut dyn FnMut(&mut Cursor<'_>, usize) -> Result<S, Malformed>;
@@ -59,12 +57,10 @@ impl<S: Stored> Machine<S> {
             require(stream.state.trimmed <= end)?;
             machine.add(id, stream)?;
         }
-        require(
-            machine
-                .by_id
-                .values()
-                .all(|stream| stream.state.forks > 0 || !stream.state.hidden),
-        )?;
+        require(machine.by_id.values().all(|stream| {
+            let state = &stream.state;
+            state.forks > 0 || state.restoring || !state.hidden
+        }))?;
         machine.order = in_order(order, end)?;
         machine.head.send_replace(Position::new(end));
         Ok(machine)
@@ -104,26 +100,26 @@ impl<S: Stored> Machine<S> {
         order: &mut Vec<Placed>,
         take: TakeHandle<'_, S>,
     ) -> Result<Stream<S>, Malformed> {
+        let birth = birth::decode(from.bytes()?)?;
+        let used = Timestamp(from.number()?);
+        let source = match &birth.fork {
+            Some(fork) => Some(self.by_id.get(&fork.id).ok_or(Malformed)?),
+            None => None,
+        };
+        let own = self.rules.identity.stream(id);
+        let lineage = birth.lineage(own, source.map(|source| &source.lineage));
+        let depth = source.map_or(0, |source| source.depth + 1);
         let Birth {
             name,
             created,
             settings,
             fork,
-        } = birth::decode(from.bytes()?)?;
-        let used = Timestamp(from.number()?);
+            marks,
+        } = birth;
         let fork = fork.map(|fork| self.fork(fork, id)).transpose()?;
-        let own = self.rules.identity.stream(id);
-        let (lineage, depth) = match &fork {
-            Some(fork) => {
-                let source = self.by_id.get(&fork.source).ok_or(Malformed)?;
-                let at = fork.point.own;
-                let lineage = settings::fork_lineage(&source.lineage, own, at, fork.cut);
-                (lineage, source.depth + 1)
-            }
-            None => (Lineage::new(own), 0),
-        };
         require(depth <= FORK_DEPTH)?;
         let mut state = state::decode(from.bytes()?)?.stored();
+        require(!state.restoring || state.hidden && !marks.is_empty())?;
         require(state.floor.max(state.trimmed) <= Offset::MAX.number())?;
         require(
             fork.as_ref()

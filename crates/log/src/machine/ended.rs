@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::offset::{Offset, Position};
 use crate::read::{EndCause, Ended};
 
-use super::{Machine, PER_MESSAGE, PER_STREAM, Stored, producer_weight, weight};
+use super::{Machine, PER_MESSAGE, PER_STREAM, Record, Stored, producer_weight, weight};
 
 /// Memory of an end besides its stream's name, in bytes.
 const PER_END: u64 = 128;
@@ -104,9 +104,19 @@ impl<S: Stored> Machine<S> {
         self.timetable.first().is_some_and(|&(due, _)| due <= now.0)
     }
 
-    /// Ends a stream that is in use: hides it if it has forks, and removes it otherwise.
+    /// Forgets the place and the size of a record that its stream doesn't have any more.
+    pub(super) fn forget(&mut self, record: &Record<S>) {
+        self.order.remove(&record.position);
+        self.bytes -= record.bytes;
+        self.taken -= record.bytes + record.count * PER_MESSAGE;
+    }
+
+    /// Ends a stream that is in use: hides it if it has forks, and removes it otherwise. The end of an
+    /// incomplete stream isn't noted, as its beginning wasn't.
     pub(super) fn end(&mut self, id: u64, cause: EndCause) {
-        self.note_end(id, cause);
+        if !self.by_id[&id].state.restoring {
+            self.note_end(id, cause);
+        }
         self.publish(id, true);
         self.stream(id).state.hidden = true;
         self.reschedule(id);
@@ -129,9 +139,7 @@ impl<S: Stored> Machine<S> {
                 .sum::<u64>();
             self.trimmed.remove(&stream.state.trimmed);
             for record in &stream.records {
-                self.order.remove(&record.position);
-                self.bytes -= record.bytes;
-                self.taken -= record.bytes + record.count * PER_MESSAGE;
+                self.forget(record);
             }
             if let Some(fork) = &stream.fork {
                 self.stream(fork.source).state.forks -= 1;

@@ -92,7 +92,12 @@ fn put_stream<S>(out: &mut Vec<u8>, stream: &Stream<S>, put: PutHandle<'_, S>) {
         point: fork.point.clone(),
         cut: fork.cut,
     });
+    let marks = match fork {
+        Some(_) => Vec::new(),
+        None => stream.lineage.inherited().collect(),
+    };
     let birth = Birth {
+        marks,
         name: stream.name.clone(),
         created: stream.created.0,
         settings: stream.settings.clone(),

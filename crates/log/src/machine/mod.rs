@@ -15,6 +15,7 @@ mod ended;
 mod frozen;
 mod measuring;
 mod reading;
+mod restore;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::{Deref, Range};
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 
 use crate::append_rules::State;
 use crate::clock::Timestamp;
+pub use crate::encoding::restore::{put_restore, take_restore};
 pub use crate::encoding::{Cursor, Malformed, put_bytes, put_number};
 use crate::error::{Error, Kind};
 use crate::follow::Progress;
@@ -103,6 +105,9 @@ impl<S> Stream<S> {
 
     /// Returns the time at which the stream next needs attention.
     fn due(&self) -> u64 {
+        if self.state.restoring {
+            return 0;
+        }
         let ends = self.expires().filter(|_| !self.state.hidden);
         let ages = match (self.settings.max_age, self.records.front()) {
             (Some(age), Some(oldest)) => Some(oldest.time.after(age)),
@@ -245,9 +250,12 @@ impl<S: Stored> Machine<S> {
     /// Returns the number of a stream that is in use, also if its expiry has passed.
     fn get(&self, name: &StreamName) -> Result<u64, Error> {
         let id = *self.names.get(name).ok_or(Kind::NotFound)?;
-        match self.by_id[&id].state.hidden {
-            true => Err(Kind::Gone.into()),
-            false => Ok(id),
+        match &self.by_id[&id].state {
+            State {
+                restoring: true, ..
+            } => Err(Kind::Restoring.into()),
+            State { hidden: true, .. } => Err(Kind::Gone.into()),
+            _ => Ok(id),
         }
     }
 
@@ -345,7 +353,10 @@ impl<S: Stored> Machine<S> {
     ///
     /// [Not found](Error::is_not_found), [gone](Error::is_gone).
     pub fn delete(&mut self, name: &StreamName) -> Result<(), Error> {
-        let id = self.find(name)?;
+        let id = match self.find(name) {
+            Err(error) if error.is_restoring() => self.names[name],
+            found => found?,
+        };
         self.end(id, EndCause::Deleted);
         Ok(())
     }

@@ -26,6 +26,7 @@ use crate::name::StreamName;
 use crate::offset::{Offset, Position};
 use crate::producers::Known;
 use crate::read::{Chunk, Created, Extent, Info, Matching, OrderChunk, Page, ReadFrom, Usage};
+use crate::restore::{Image, ProducerImage, Restore, Restored};
 use crate::settings::Create;
 
 /// Maximum number of due streams that a mutating operation processes.
@@ -260,6 +261,22 @@ impl Log for MemoryLog {
         producer: &'a str,
     ) -> Answer<'a, Option<Known>> {
         self.with_stream(name, move |streams| streams.producer(name, producer))
+    }
+
+    fn image<'a>(&'a self, name: &'a StreamName) -> Answer<'a, (Image, Vec<ProducerImage>)> {
+        self.with_stream(name, move |streams| streams.image(name))
+    }
+
+    fn restore<'a>(&'a self, name: &'a StreamName, restore: Restore) -> Answer<'a, Restored> {
+        self.with(move |streams| {
+            restore.check(&self.limits)?;
+            streams.sweep(SWEEP);
+            let messages = match &restore {
+                Restore::Messages { messages, .. } => messages.clone(),
+                _ => Vec::new(),
+            };
+            streams.restore(name, restore, &mut |range| messages[range].into())
+        })
     }
 
     fn touch<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()> {

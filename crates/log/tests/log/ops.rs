@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use headwater_log::{
     Append, Clock, Create, Error, Expiry, ForkFrom, Identity, Info, Limits, Log, Matching,
-    MemoryLog, MemoryOptions, Offset, Position, Published, ReadFrom, Settings, Skip, StreamName,
-    Timestamp, limits,
+    MemoryLog, MemoryOptions, Offset, Position, Published, ReadFrom, Restore, Restored, Settings,
+    Skip, StreamName, Timestamp, limits,
 };
 use proptest::prelude::*;
 
@@ -75,6 +75,17 @@ pub(crate) enum Op {
         stream: usize,
         back: u64,
     },
+    /// Restores a stream, or continues that, under another name.
+    Move {
+        from: usize,
+        to: usize,
+        /// Number of messages that were trimmed meanwhile, after the first ones.
+        gap: u64,
+        /// Messages in a step.
+        step: usize,
+        /// `true` if it isn't completed.
+        cut: bool,
+    },
     Delete {
         stream: usize,
     },
@@ -120,6 +131,8 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         4 => (stream(), any::<u8>(), prop_oneof![Just(0), 1..200_usize, Just(1 << 20)])
             .prop_map(|(stream, from, budget)| Op::Read { stream, from, budget }),
         1 => (stream(), 0..100_u64).prop_map(|(stream, back)| Op::Since { stream, back }),
+        3 => (stream(), stream(), prop_oneof![3 => Just(0), 1 => 0..4_u64], 1..9_usize, prop::bool::weighted(0.3))
+            .prop_map(|(from, to, gap, step, cut)| Op::Move { from, to, gap, step, cut }),
         2 => stream().prop_map(|stream| Op::Delete { stream }),
         1 => stream().prop_map(|stream| Op::Touch { stream }),
         1 => (stream(), prop::option::of(stream()), 0..4_usize)
@@ -323,6 +336,19 @@ async fn apply(log: &dyn Log, op: &Op, step: usize, now: Timestamp) -> String {
             let since = Timestamp(now.0.saturating_sub(back * 1000));
             say(log.read(&stream(*at), ReadFrom::Since(since), 500).await)
         }
+        Op::Move {
+            from,
+            to,
+            gap,
+            step,
+            cut,
+        } => {
+            let mut said = Vec::new();
+            let (from, to) = (stream(*from), stream(*to));
+            let moved = restore(log, &from, &to, (*gap, *step, *cut), &mut said).await;
+            said.push(say(moved));
+            said.join("\n")
+        }
         Op::Delete { stream: at } => say(log.delete(&stream(*at)).await),
         Op::Touch { stream: at } => say(log.touch(&stream(*at)).await),
         Op::List {
@@ -354,6 +380,52 @@ async fn apply(log: &dyn Log, op: &Op, step: usize, now: Timestamp) -> String {
     }
 }
 
+/// Restores a stream under another name: a gap after the first messages, messages in a step, and `true` if the last step
+/// is left out.
+async fn restore(
+    log: &dyn Log,
+    from: &StreamName,
+    to: &StreamName,
+    (gap, step, cut): (u64, usize, bool),
+    said: &mut Vec<String>,
+) -> Result<Restored, Error> {
+    let (image, producers) = log.image(from).await?;
+    let chunk = log.read(from, ReadFrom::Start, usize::MAX).await?;
+    let messages: Vec<_> = chunk.messages().collect();
+    let image = Box::new(image);
+    let begun = log.restore(to, Restore::Begin(image)).await?;
+    said.push(format!("{begun:?}"));
+    if begun.complete {
+        return Ok(begun);
+    }
+    log.restore(to, Restore::Producers(producers)).await?;
+    let rest = messages
+        .iter()
+        .filter(|message| message.offset >= begun.tail);
+    let rest: Vec<_> = rest.collect();
+    for (index, some) in rest.chunks(step).enumerate() {
+        // Later messages are there, so these can have been trimmed.
+        let dropped = if index == 1 {
+            usize::try_from(gap).unwrap()
+        } else {
+            0
+        };
+        let some = &some[dropped.min(some.len())..];
+        let Some(first) = some.first() else { continue };
+        let messages = Restore::Messages {
+            at: first.offset,
+            times: some.iter().map(|message| message.time).collect(),
+            messages: some.iter().map(|message| message.bytes.clone()).collect(),
+        };
+        let restored = log.restore(to, messages).await?;
+        said.push(format!("{restored:?}"));
+    }
+    match cut {
+        true => Ok(begun),
+        false => log.restore(to, Restore::End).await,
+    }
+}
+
 /// Returns everything that can be read.
 async fn everything(log: &dyn Log) -> String {
     let mut all = String::new();
@@ -361,6 +433,7 @@ async fn everything(log: &dyn Log) -> String {
         let stream = name(stream);
         let info = log.info(&stream).await.map(without_expiry);
         all += &format!("{stream}: {}\n", say(info));
+        all += &format!("{}\n", say(log.image(&stream).await));
         for producer in 0..4 {
             let known = log.producer(&stream, &format!("p{producer}")).await;
             all += &format!("{producer}: {}\n", say(known));

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use headwater_log::machine::{Cursor, put_restore, take_restore};
 use headwater_log::{
     Append, Create, Digest, Expiry, ForkFrom, Incarnation, Limits, Offset, Producer, Published,
-    Settings, Skip, StreamName, Timestamp,
+    Restore, Settings, Skip, StreamName, Timestamp,
 };
 
 use super::bytes::{Malformed, Reader, put_bytes, put_number};
@@ -17,6 +18,7 @@ use super::layout::Layout;
 pub(crate) enum Op {
     Create(StreamName, Create),
     Append(StreamName, Append),
+    Restore(StreamName, Restore),
     Touch(StreamName),
     Delete(StreamName),
     /// Ends a stream if its expiry has passed.
@@ -34,6 +36,7 @@ const DELETE: u8 = 4;
 const EXPIRE: u8 = 5;
 const SWEEP: u8 = 6;
 const LIMIT: u8 = 7;
+const RESTORE: u8 = 8;
 
 /// The head of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +85,15 @@ impl Encoder {
             Op::Append(name, append) => {
                 named(out, APPEND, name);
                 put_append(out, append);
+            }
+            Op::Restore(name, restore) => {
+                named(out, RESTORE, name);
+                let mut step = Vec::new();
+                put_restore(&mut step, name, restore);
+                put_bytes(out, &step);
+                if let Restore::Messages { messages, .. } = restore {
+                    Layout::put(out, messages);
+                }
             }
             Op::Touch(name) => named(out, TOUCH, name),
             Op::Delete(name) => named(out, DELETE, name),
@@ -139,6 +151,23 @@ fn op(reader: &mut Reader) -> Result<Placed, Malformed> {
             let (append, place) = append(reader)?;
             layout = place;
             Op::Append(name, append)
+        }
+        RESTORE => {
+            let name = name(reader)?;
+            let step = reader.bytes()?;
+            let mut from = Cursor(&step);
+            let mut restore = take_restore(&mut from).map_err(|_| Malformed::Field)?;
+            from.end().map_err(|_| Malformed::Field)?;
+            if let Restore::Messages {
+                times, messages, ..
+            } = &mut restore
+            {
+                (*messages, layout) = Layout::take(reader)?;
+                if messages.len() != times.len() {
+                    return Err(Malformed::Field);
+                }
+            }
+            Op::Restore(name, restore)
         }
         TOUCH => Op::Touch(name(reader)?),
         DELETE => Op::Delete(name(reader)?),

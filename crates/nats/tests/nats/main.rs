@@ -23,6 +23,8 @@ mod ended;
 mod engines;
 #[path = "../../../log/tests/log/limits.rs"]
 mod limits;
+#[path = "../../../log/tests/log/moved.rs"]
+mod moved;
 #[path = "../../../log/tests/log/ops.rs"]
 mod ops;
 #[path = "../../../log/tests/log/producers.rs"]

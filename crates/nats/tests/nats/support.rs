@@ -9,9 +9,9 @@ pub(crate) use crate::base::{
     START, all, append, fork_of, name, open, options, plain, quick_folder, run, texts,
 };
 use headwater_log::{
-    Answer, Append, Chunk, Clock, Create, Created, Error, Extent, Follower, Identity, Info, Known,
-    Limits, Log, Matching, OrderChunk, OrderFollower, Outcome, Page, Position, ReadFrom,
-    StreamName, Usage,
+    Answer, Append, Chunk, Clock, Create, Created, Error, Extent, Follower, Identity, Image, Info,
+    Known, Limits, Log, Matching, OrderChunk, OrderFollower, Outcome, Page, Position,
+    ProducerImage, ReadFrom, Restore, Restored, StreamName, Usage,
 };
 use headwater_nats::{Durability, NatsLog, NatsOptions, OpenError};
 use tokio::runtime::Runtime;
@@ -170,6 +170,14 @@ impl Log for Hubs {
         producer: &'a str,
     ) -> Answer<'a, Option<Known>> {
         self.next().producer(name, producer)
+    }
+
+    fn image<'a>(&'a self, name: &'a StreamName) -> Answer<'a, (Image, Vec<ProducerImage>)> {
+        self.next().image(name)
+    }
+
+    fn restore<'a>(&'a self, name: &'a StreamName, restore: Restore) -> Answer<'a, Restored> {
+        self.next().restore(name, restore)
     }
 
     fn touch<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()> {

@@ -11,8 +11,9 @@ use std::{
 
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use headwater_log::{
-    Answer, Append, Chunk, Created, Error, Extent, Follower, Known, Matching, MemoryLog,
-    MemoryOptions, OrderChunk, OrderFollower, Outcome, Page, Position, ReadFrom, Usage,
+    Answer, Append, Chunk, Created, Error, Extent, Follower, Image, Known, Matching, MemoryLog,
+    MemoryOptions, OrderChunk, OrderFollower, Outcome, Page, Position, ProducerImage, ReadFrom,
+    Restore, Restored, Usage,
 };
 use tokio::sync::{Semaphore, mpsc};
 
@@ -121,6 +122,14 @@ impl Log for Gated {
         producer: &'a str,
     ) -> Answer<'a, Option<Known>> {
         self.log.producer(name, producer)
+    }
+
+    fn image<'a>(&'a self, name: &'a StreamName) -> Answer<'a, (Image, Vec<ProducerImage>)> {
+        self.log.image(name)
+    }
+
+    fn restore<'a>(&'a self, name: &'a StreamName, restore: Restore) -> Answer<'a, Restored> {
+        self.log.restore(name, restore)
     }
 
     fn touch<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()> {

@@ -8,6 +8,7 @@ mod hook;
 mod jwks;
 #[cfg(all(feature = "jwks", feature = "tls"))]
 mod jwks_ca;
+mod moving;
 mod shared_tickets;
 mod shown;
 mod subscriptions;

@@ -10,9 +10,9 @@ use headwater_auth::{
 };
 use headwater_hub::{Decision, Hub};
 use headwater_log::{
-    Answer, Append, Chunk, Clock, Create, Created, Error, Extent, Follower, Info, Known, Log,
-    Matching, MemoryLog, MemoryOptions, OrderChunk, OrderFollower, Outcome, Page, Position,
-    ReadFrom, StreamName, Usage,
+    Answer, Append, Chunk, Clock, Create, Created, Error, Extent, Follower, Image, Info, Known,
+    Log, Matching, MemoryLog, MemoryOptions, OrderChunk, OrderFollower, Outcome, Page, Position,
+    ProducerImage, ReadFrom, Restore, Restored, StreamName, Usage,
 };
 
 use super::*;
@@ -115,6 +115,14 @@ impl Log for Faulty {
         producer: &'a str,
     ) -> Answer<'a, Option<Known>> {
         self.log.producer(name, producer)
+    }
+
+    fn image<'a>(&'a self, name: &'a StreamName) -> Answer<'a, (Image, Vec<ProducerImage>)> {
+        self.log.image(name)
+    }
+
+    fn restore<'a>(&'a self, name: &'a StreamName, restore: Restore) -> Answer<'a, Restored> {
+        self.log.restore(name, restore)
     }
 
     fn touch<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()> {

@@ -13,6 +13,7 @@ use crate::disk::stream::Stream;
 use crate::error::Error;
 use crate::offset::Position;
 use crate::read::{Created, Info};
+use crate::restore::Restored;
 
 use super::Change;
 
@@ -34,6 +35,10 @@ pub(super) enum Answer {
         reply: Reply<Created>,
         stream: Arc<Stream>,
     },
+    Restored {
+        reply: Reply<Restored>,
+        restored: Restored,
+    },
     /// A response without data. If `again`, the stream had ended.
     Done {
         reply: Reply<()>,
@@ -46,6 +51,7 @@ pub(super) enum Answer {
 pub(super) enum Failed {
     Append(oneshot::Sender<Result<Appended, Error>>),
     Create(Reply<Created>),
+    Restore(Reply<Restored>),
     Other(Reply<()>),
 }
 
@@ -81,7 +87,9 @@ impl Sealed {
                     stream.remember_producer(id, state);
                 }
                 let most = stream.birth.settings.max_bytes;
-                let over = most.is_some_and(|most| change.state.bytes > most) && !change.ended;
+                let over = most.is_some_and(|most| change.state.bytes > most)
+                    && !change.state.hidden
+                    && !change.ended;
                 stream.publish(change.state, change.ended);
                 if change.ended {
                     engine.count_removed(stream.state().bytes);
@@ -149,6 +157,7 @@ impl Answer {
             }
             Self::Created { reply, is_new, .. } => reply.send(created(is_new)).is_err(),
             Self::Exists { reply, .. } => reply.send(created(false)).is_err(),
+            Self::Restored { reply, restored } => reply.send(Ok(Some(restored))).is_err(),
             Self::Done { reply, again } => reply.send(Ok((!again).then_some(()))).is_err(),
             Self::AppendAgain(reply, append) => reply.send(Ok(Appended::Again(append))).is_err(),
             Self::Failed(failed, error) => failed.send(error),
@@ -163,6 +172,7 @@ impl Answer {
             Self::Created { reply, .. } | Self::Exists { reply, .. } => {
                 reply.send(Err(error())).is_err()
             }
+            Self::Restored { reply, .. } => reply.send(Err(error())).is_err(),
             Self::Done { reply, .. } => reply.send(Err(error())).is_err(),
             Self::Failed(failed, error) => failed.send(error),
         };
@@ -174,6 +184,7 @@ impl Failed {
         match self {
             Self::Append(reply) => reply.send(Err(error)).is_err(),
             Self::Create(reply) => reply.send(Err(error)).is_err(),
+            Self::Restore(reply) => reply.send(Err(error)).is_err(),
             Self::Other(reply) => reply.send(Err(error)).is_err(),
         }
     }

@@ -79,12 +79,8 @@ impl Draft<'_> {
             }
             Verdict::Accept => {}
         }
-        if self.full && !append.messages.is_empty() {
-            return Err(Kind::Full {
-                cause: None,
-                unknown: false,
-            }
-            .into());
+        if !append.messages.is_empty() {
+            self.check_disk()?;
         }
         let new_producer = append.producer.is_some() && known.is_none();
         if new_producer {
@@ -126,7 +122,7 @@ impl Draft<'_> {
     }
 
     /// Returns the remembered state of a producer.
-    fn known(&self, change: usize, id: &str) -> Result<Option<ProducerState>, Error> {
+    pub(super) fn known(&self, change: usize, id: &str) -> Result<Option<ProducerState>, Error> {
         let Change {
             stream,
             state,

@@ -1,6 +1,5 @@
 //! Creation of streams.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,15 +26,7 @@ impl Draft<'_> {
         create: Create,
         fork: Option<(Fork, Arc<Stream>)>,
     ) -> Result<Box<dyn FnOnce(Reply<Created>) -> Answer>, Error> {
-        let there = match self.names.get(name) {
-            Some(&Some(change)) => Some(change),
-            Some(None) => None,
-            None => self
-                .engine
-                .cache
-                .load(self.store, name)?
-                .map(|stream| self.change(&stream)),
-        };
+        let there = self.find(name)?;
         if let Some(change) = there
             && self.usable(change)?
         {
@@ -49,21 +40,7 @@ impl Draft<'_> {
             let stream = Arc::clone(&self.changes[change].stream);
             return Ok(Box::new(move |reply| Answer::Exists { reply, stream }));
         }
-        if self.full {
-            return Err(Kind::Full {
-                cause: None,
-                unknown: false,
-            }
-            .into());
-        }
-        if self.head.streams >= self.engine.options.limits.streams {
-            let limit = self.engine.options.limits.streams;
-            return Err(Kind::TooMany {
-                what: "too many streams",
-                limit,
-            }
-            .into());
-        }
+        self.check_room()?;
         let (fork, source) = fork.unzip();
         let mut settings = create.settings;
         let mut start = 0;
@@ -87,9 +64,6 @@ impl Draft<'_> {
             }
             settings.expiry = settings.expiry.or(inherited.expiry);
         }
-        let id = self.head.next_id;
-        self.head.next_id += 1;
-        self.head.streams += 1;
         let time = self.head.time;
         let count = create.messages.len() as u64;
         let bytes: usize = create.messages.iter().map(Bytes::len).sum();
@@ -107,29 +81,73 @@ impl Draft<'_> {
             created: time,
             settings,
             fork,
+            marks: Vec::new(),
         };
-        let identity = self.engine.cache.identity;
-        let stream = Arc::new(Stream::new(identity, id, birth, state.clone(), source));
-        stream.note_use(time);
-        let change = self.changes.len();
-        self.by_id.insert(id, change);
-        self.names.insert(name.clone(), Some(change));
-        self.changes.push(Change {
-            stream,
-            state,
-            changed: true,
-            created: true,
-            end: None,
-            ended: false,
-            messages: create.messages,
-            producers: HashMap::new(),
-            forgotten: HashSet::new(),
-            used: true,
-        });
+        let change = self.begin(birth, state, source);
+        self.changes[change].messages = create.messages;
         Ok(Box::new(move |reply| Answer::Created {
             reply,
             change,
             is_new: true,
         }))
+    }
+
+    /// Returns the change of the stream with this name, even if it can't be used.
+    pub(super) fn find(&mut self, name: &StreamName) -> Result<Option<usize>, Error> {
+        match self.names.get(name) {
+            Some(&change) => Ok(change),
+            None => {
+                let stream = self.engine.cache.load(self.store, name)?;
+                Ok(stream.map(|stream| self.change(&stream)))
+            }
+        }
+    }
+
+    /// Checks that there is room for another stream.
+    pub(super) fn check_room(&self) -> Result<(), Error> {
+        self.check_disk()?;
+        let limit = self.engine.options.limits.streams;
+        if self.head.streams >= limit {
+            return Err(Kind::TooMany {
+                what: "too many streams",
+                limit,
+            }
+            .into());
+        }
+        Ok(())
+    }
+
+    /// Checks that the disk isn't full.
+    pub(super) fn check_disk(&self) -> Result<(), Error> {
+        match self.full {
+            true => Err(Error::full(false)),
+            false => Ok(()),
+        }
+    }
+
+    /// Adds a stream. Returns its change.
+    pub(super) fn begin(
+        &mut self,
+        birth: Birth,
+        state: State,
+        source: Option<Arc<Stream>>,
+    ) -> usize {
+        let id = self.head.next_id;
+        self.head.next_id += 1;
+        self.head.streams += 1;
+        let identity = self.engine.cache.identity;
+        let name = birth.name.clone();
+        let stream = Arc::new(Stream::new(identity, id, birth, state.clone(), source));
+        stream.note_use(self.head.time);
+        let change = self.changes.len();
+        self.by_id.insert(id, change);
+        self.names.insert(name, Some(change));
+        self.changes.push(Change {
+            changed: true,
+            created: true,
+            used: true,
+            ..Change::new(stream, state)
+        });
+        change
     }
 }

@@ -5,6 +5,7 @@ mod answer;
 mod append;
 mod create;
 mod ended;
+mod restore;
 mod seal;
 
 use std::collections::{HashMap, HashSet};
@@ -41,9 +42,33 @@ struct Change {
     /// `true` if the stream is removed for good.
     ended: bool,
     messages: Vec<Bytes>,
+    /// The times of the messages, if they are restored from another log.
+    times: Vec<u64>,
     producers: HashMap<String, ProducerState>,
     forgotten: HashSet<String>,
     used: bool,
+    /// `true` if it is restored completely in this draft.
+    restored: bool,
+}
+
+impl Change {
+    /// Starts the changes to a stream with this state.
+    fn new(stream: Arc<Stream>, state: State) -> Self {
+        Self {
+            state,
+            changed: false,
+            created: false,
+            end: None,
+            ended: stream.has_ended(),
+            messages: Vec::new(),
+            times: Vec::new(),
+            producers: HashMap::new(),
+            forgotten: HashSet::new(),
+            used: false,
+            restored: false,
+            stream,
+        }
+    }
 }
 
 pub(crate) struct Draft<'a> {
@@ -137,9 +162,23 @@ impl<'a> Draft<'a> {
                     .answers
                     .push(Answer::Failed(Failed::Create(reply), error)),
             },
+            Request::Restore {
+                name,
+                restore,
+                reply,
+            } => match self.restore(&name, restore) {
+                Ok(restored) => self.answers.push(Answer::Restored { reply, restored }),
+                Err(error) => self
+                    .answers
+                    .push(Answer::Failed(Failed::Restore(reply), error)),
+            },
             Request::Delete { stream, reply } => {
                 let change = self.change(&stream);
-                let answer = match self.usable(change) {
+                let usable = match self.usable(change) {
+                    Err(error) if error.is_restoring() => Ok(true),
+                    usable => usable,
+                };
+                let answer = match usable {
                     Ok(true) => self.end(change, EndCause::Deleted).map(|()| false),
                     Ok(false) => Ok(true),
                     Err(error) => Err(error),
@@ -183,18 +222,8 @@ impl<'a> Draft<'a> {
 
     fn change(&mut self, stream: &Arc<Stream>) -> usize {
         *self.by_id.entry(stream.id).or_insert_with(|| {
-            self.changes.push(Change {
-                stream: Arc::clone(stream),
-                state: stream.state(),
-                changed: false,
-                created: false,
-                end: None,
-                ended: stream.has_ended(),
-                messages: Vec::new(),
-                producers: HashMap::new(),
-                forgotten: HashSet::new(),
-                used: false,
-            });
+            let change = Change::new(Arc::clone(stream), stream.state());
+            self.changes.push(change);
             self.changes.len() - 1
         })
     }
@@ -211,6 +240,9 @@ impl<'a> Draft<'a> {
         } = &self.changes[change];
         if *ended {
             return Ok(false);
+        }
+        if state.restoring {
+            return Err(Kind::Restoring.into());
         }
         if state.hidden {
             return Err(Kind::Gone.into());
@@ -232,7 +264,10 @@ impl<'a> Draft<'a> {
         if self.ends.is_none() {
             self.ends = Some(self.store.ends()?);
         }
-        self.changes[at].end = Some(cause);
+        // The end of an incomplete stream isn't noted, as its beginning wasn't.
+        if !self.changes[at].state.restoring {
+            self.changes[at].end = Some(cause);
+        }
         self.changes[at].state.hidden = true;
         self.changes[at].changed = true;
         let mut next = Some(at);

@@ -1,5 +1,7 @@
 //! Turning a draft into a commit.
 
+use bytes::Bytes;
+
 use crate::clock::Timestamp;
 use crate::disk::format::commit::{Commit, IndexChange, Part};
 use crate::disk::format::keys;
@@ -112,17 +114,29 @@ impl Draft<'_> {
         written.commit.count += count;
         let messages = std::mem::take(&mut change.messages);
         let own = written.commit.parts.len();
-        for range in grouping::split(&messages) {
-            let start = range.start as u64;
-            let record = Record::encode(first + start, position + start, time, &messages[range]);
-            written.commit.parts.push(Part {
-                id,
-                first: record.first,
-                head: record.head,
-                sum: record::sum(&record.data),
-            });
-            self.head.bytes += u64::from(record.head.bytes);
-            written.records.push((at, record));
+        let mut put = |start: usize, time, messages: &[Bytes]| {
+            for range in grouping::split(messages) {
+                let before = (start + range.start) as u64;
+                let record =
+                    Record::encode(first + before, position + before, time, &messages[range]);
+                written.commit.parts.push(Part {
+                    id,
+                    first: record.first,
+                    head: record.head,
+                    sum: record::sum(&record.data),
+                });
+                self.head.bytes += u64::from(record.head.bytes);
+                written.records.push((at, record));
+            }
+        };
+        if change.times.is_empty() {
+            put(0, time, &messages);
+        } else {
+            // Other messages can follow restored ones in one commit.
+            change.times.resize(messages.len(), time);
+            for (time, run) in grouping::runs(&change.times) {
+                put(run.start, time, &messages[run]);
+            }
         }
         let name = keys::name(change.stream.name().as_str());
         if change.created {
@@ -172,6 +186,11 @@ impl Draft<'_> {
                     .max_age
                     .filter(|_| count > 0)
                     .map(|age| Timestamp(time).after(age));
+                // The ages of restored messages are looked up when the stream is due.
+                let ages = match change.restored && settings.max_age.is_some() {
+                    true => Some(Timestamp(time)),
+                    false => ages,
+                };
                 let next = change.stream.expires().into_iter().chain(ages).min();
                 *due = next.map_or(0, |next| next.0.max(1));
                 if *due != 0 {
@@ -181,7 +200,7 @@ impl Draft<'_> {
             let put = (keys::state(id), Some(state::encode(&change.state)));
             let mut implied = change.stream.state();
             for part in &written.commit.parts[own..] {
-                implied.add(part.end(), part.head.bytes.into(), time);
+                implied.add(part.end(), part.head.bytes.into(), part.head.time);
             }
             // The same function makes it from the parts when the log is opened.
             if !change.created && count > 0 && implied == change.state {

@@ -5,7 +5,8 @@
 //! position n │ positions n │ time n │ parts n << 1 │ [next id n │ streams n │ bytes n] │ part … │ change …
 //!            │             │        │  │ counts    │                                  │
 //!
-//! part    id n │ messages n << 3 │ gap << 2 │ layout │ [gap n] │ first offset n │ length n │ [bytes n] │ sum u32
+//! part    id n │ messages n << 3 │ gap << 2 │ layout │ [layout u8 │ time n] │ [gap n] │ first offset n │ length n
+//!         │ [bytes n] │ sum u32
 //! change  key (length n, bytes) │ length n + 1, or 0 for a deletion │ value
 //! ```
 //!
@@ -16,6 +17,8 @@
 //!   has changed, by those of the messages.
 //! - The bytes of the parts are the data of the frame, in the same order. *bytes*, those of the messages
 //!   alone, is written for the layout *lengths* only.
+//! - If the first layout is 3, the part's messages have a time of their own, and their layout follows: they were restored
+//!   from another log.
 //! - A change of the index. The state of a stream isn't written if it follows from the parts: more
 //!   messages and bytes, and a later time.
 
@@ -58,6 +61,8 @@ pub(crate) struct Commit {
 
 const GAP: u64 = 4;
 const LAYOUT: u64 = 3;
+/// In the place of a layout: the time of the part follows, and its layout.
+const OWN_TIME: u64 = 3;
 
 impl Commit {
     /// Returns the state of the log after the commit with this number, if `before` was the one before.
@@ -90,9 +95,15 @@ impl Commit {
         let mut next = self.position;
         for part in &self.parts {
             let gap = part.head.position - next;
-            let flags = part.head.layout.number() | if gap > 0 { GAP } else { 0 };
+            let layout = part.head.layout.number();
+            let has_time = part.head.time != self.time;
+            let flags = if has_time { OWN_TIME } else { layout } | if gap > 0 { GAP } else { 0 };
             put_number(&mut out, part.id);
             put_number(&mut out, u64::from(part.head.count) << 3 | flags);
+            if has_time {
+                put_number(&mut out, layout);
+                put_number(&mut out, part.head.time);
+            }
             if gap > 0 {
                 put_number(&mut out, gap);
             }
@@ -160,10 +171,14 @@ impl Commit {
             let id = cursor.number()?;
             let tag = cursor.number()?;
             let count = small(tag >> 3)?;
+            let (layout, time) = match tag & LAYOUT {
+                OWN_TIME => (cursor.number()?, cursor.number()?),
+                layout => (layout, time),
+            };
+            let layout = Layout::from_number(layout)?;
             if tag & GAP != 0 {
                 next = next.checked_add(cursor.number()?).ok_or(Malformed)?;
             }
-            let layout = Layout::from_number(tag & LAYOUT)?;
             let (first, length) = (cursor.number()?, small(cursor.number()?)?);
             let bytes = match layout {
                 Layout::Lines => length.checked_sub(count).ok_or(Malformed)?,
@@ -201,10 +216,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    type Numbers = (u64, u64, u32, u32, u64, u32);
+    type Numbers = (u64, u64, u32, u32, u64, u32, Option<u64>);
 
     fn part(time: u64, next: &mut u64, gap: u64, numbers: Numbers) -> Part {
-        let (id, first, count, length, layout, sum) = numbers;
+        let (id, first, count, length, layout, sum, own) = numbers;
+        let time = own.unwrap_or(time);
         let layout = Layout::from_number(layout).unwrap();
         let bytes = match layout {
             Layout::Lines => length,
@@ -232,7 +248,7 @@ mod tests {
         fn a_commit_round_trips(
             position in 0..1_u64 << 50, count in 0..99_u64, time: u64, counts: Option<[u64; 3]>,
             parts in prop::collection::vec(
-                (0..3_u64, (any::<u64>(), 0..1_u64 << 50, 1..99_u32, 0..9999_u32, 0..3_u64, any::<u32>())), 0..9),
+                (0..3_u64, (any::<u64>(), 0..1_u64 << 50, 1..99_u32, 0..9999_u32, 0..3_u64, any::<u32>(), any::<Option<u64>>())), 0..9),
             changes in prop::collection::vec(
                 (prop::collection::vec(any::<u8>(), 0..9), any::<Option<Vec<u8>>>()), 0..5),
         ) {

@@ -106,6 +106,17 @@ fn any_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         (any_name(), any_create()).prop_map(|(name, create)| Op::Create(name, create)),
         (any_name(), any_append()).prop_map(|(name, append)| Op::Append(name, append)),
+        (any_name(), any_messages(), any::<u64>()).prop_map(|(name, messages, time)| {
+            let times = (0..messages.len() as u64).map(|at| Timestamp(time.wrapping_add(at)));
+            let (at, times) = (Offset::new(time), times.collect());
+            let restore = Restore::Messages {
+                at,
+                times,
+                messages,
+            };
+            Op::Restore(name, restore)
+        }),
+        any_name().prop_map(|name| Op::Restore(name, Restore::End)),
         any_name().prop_map(Op::Touch),
         any_name().prop_map(Op::Delete),
         any_name().prop_map(Op::Expire),
@@ -133,7 +144,9 @@ proptest! {
         prop_assert_eq!(format!("{decoded:?}"), format!("{ops:?}"));
         // The layout finds the messages in the batch.
         for Placed { op, layout } in &placed {
-            let (Op::Append(_, Append { messages, .. }) | Op::Create(_, Create { messages, .. })) = op
+            let (Op::Append(_, Append { messages, .. })
+            | Op::Create(_, Create { messages, .. })
+            | Op::Restore(_, Restore::Messages { messages, .. })) = op
             else {
                 continue;
             };
