@@ -73,7 +73,7 @@ def bearer(credential):
 def cluster(tmp_path):
     cluster = Cluster(tmp_path)
     with NatsServer() as server:
-        with cluster.hub(server, "--nats-owner") as one, cluster.hub(server) as other:
+        with cluster.hub(server) as one, cluster.hub(server) as other:
             with RoundRobin([one, other]) as proxy:
                 cluster.server, cluster.hubs, cluster.proxy = server, [one, other], proxy
                 yield cluster

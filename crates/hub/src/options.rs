@@ -43,7 +43,6 @@ pub struct Options {
     pub(crate) loopback_webhooks: bool,
     pub(crate) shared_log: bool,
     pub(crate) advertised: Option<String>,
-    pub(crate) shared_tickets: bool,
     pub(crate) auth: Option<Auth>,
     pub(crate) hook: Option<Hook>,
     #[cfg(any(feature = "gather", feature = "relay"))]
@@ -94,7 +93,6 @@ impl Default for Options {
             loopback_webhooks: false,
             shared_log: false,
             advertised: None,
-            shared_tickets: false,
             auth: None,
             hook: None,
             #[cfg(any(feature = "gather", feature = "relay"))]
@@ -150,23 +148,13 @@ impl Options {
     /// [advertises](Self::advertise). [`Hub::durable`](crate::Hub::durable) and `Hub::relay` aren't
     /// forwarded: on another hub they fail with 503.
     ///
-    /// [Tickets](Self::shared_tickets) work from every hub, too.
+    /// A ticket that one hub issues is valid at all of them, and redeemed once by all together. The log has the token with
+    /// which it was requested, or the proof of a key, encrypted under the ticket. The hub that redeems the ticket verifies it.
+    /// An identity of [`authorize`](Self::authorize) can't be verified by another hub, so its tickets stay in the memory of
+    /// the hub that issued them.
     #[must_use]
     pub fn shared_log(mut self) -> Self {
         self.shared_log = true;
-        self.shared_tickets()
-    }
-
-    /// Issues tickets that every hub on the log accepts that has this option, and accepts theirs. A ticket is
-    /// redeemed once by all of them together. It is for the hub that runs what belongs to one of several; the
-    /// others have it by [`shared_log`](Self::shared_log). Default: tickets are in this hub's memory.
-    ///
-    /// The log has the token with which a ticket was requested, or the proof of a key, encrypted under the ticket.
-    /// The hub that redeems the ticket verifies it. An identity of [`authorize`](Self::authorize) can't be
-    /// verified by another hub, so its tickets stay in the memory of the hub that issued them.
-    #[must_use]
-    pub fn shared_tickets(mut self) -> Self {
-        self.shared_tickets = true;
         self
     }
 

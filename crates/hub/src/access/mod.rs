@@ -82,7 +82,7 @@ impl Access {
             // Without the app's decision, nothing is allowed.
             None => hook.as_ref().map(|_| Auth::new(Authenticator::new()))?,
         };
-        let records = options.shared_tickets.then(|| TicketRecords::new(log));
+        let records = options.shared_log.then(|| TicketRecords::new(log));
         Some(Arc::new(Self::new(&auth, hook, records)))
     }
 

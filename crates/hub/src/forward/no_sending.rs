@@ -7,11 +7,11 @@ use super::refusal;
 use crate::error::Failure;
 
 #[derive(Default)]
-pub(super) struct Sender;
+pub(super) struct Sender {}
 
 impl Sender {
     /// Refuses the request.
-    #[expect(clippy::unused_async, clippy::unused_self, reason = "as with a client")]
+    #[allow(clippy::unused_async, clippy::unused_self, reason = "as with a client")]
     pub(super) async fn send(
         &self,
         _: &str,

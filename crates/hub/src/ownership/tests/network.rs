@@ -10,9 +10,9 @@ use std::{
 
 use fastrand::Rng;
 use headwater_log::{
-    Answer, Append, Chunk, Create, Created, Error, Extent, Follower, Identity, Info, Known, Log,
-    Matching, MemoryLog, OrderChunk, OrderFollower, Outcome, Page, Position, ReadFrom, StreamName,
-    Usage,
+    Answer, Append, Chunk, Create, Created, Error, Extent, Follower, Identity, Image, Info, Known,
+    Log, Matching, MemoryLog, OrderChunk, OrderFollower, Outcome, Page, Position, ProducerImage,
+    ReadFrom, Restore, Restored, StreamName, Usage,
 };
 use parking_lot::Mutex;
 use tokio::time::sleep;
@@ -165,6 +165,14 @@ impl Log for Network {
     ) -> Answer<'a, Option<Known>> {
         let (log, name, producer) = (Arc::clone(&self.log), name.clone(), producer.to_owned());
         self.pass(async move { log.producer(&name, &producer).await })
+    }
+
+    fn image<'a>(&'a self, name: &'a StreamName) -> Answer<'a, (Image, Vec<ProducerImage>)> {
+        self.log.image(name)
+    }
+
+    fn restore<'a>(&'a self, name: &'a StreamName, restore: Restore) -> Answer<'a, Restored> {
+        self.log.restore(name, restore)
     }
 
     fn touch<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()> {

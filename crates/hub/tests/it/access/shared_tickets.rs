@@ -200,9 +200,8 @@ impl Hubs {
             log: MemoryLog::new(options),
             fault: AtomicUsize::new(Fault::None as usize),
         });
-        // One has what belongs to one of the hubs.
-        let clients = [Options::new().shared_log(), Options::new().shared_tickets()];
-        let clients = clients.map(|options| {
+        let clients = [(), ()].map(|()| {
+            let options = Options::new().shared_log();
             let store = KeyStore::open(&path).expect("the file is valid");
             let auth = Auth::new(authenticator().keys(Arc::new(store)));
             let options = more(options.auth(auth));
