@@ -450,7 +450,7 @@ async fn records_of_tickets_are_shown_to_no_one() {
         assert!(text.contains("\"a\"") && !text.contains("__ds"), "{text}");
     }
     let (status, _) = get(&format!("/streams/__ds/tickets/{period}")).await;
-    assert!([404, 501].contains(&status), "{status}");
+    assert!([404, 503].contains(&status), "{status}");
 }
 
 #[tokio::test]
