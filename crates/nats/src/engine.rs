@@ -54,7 +54,7 @@ pub(crate) struct Engine {
     pub(crate) full: AtomicBool,
     /// Held while a snapshot is stored or records are removed.
     pub(crate) keeper: tokio::sync::Mutex<Keeper>,
-    /// Number of records that the cluster has delivered.
+    /// Number of records that a consumer has delivered.
     pub(crate) delivered: AtomicU64,
 }
 

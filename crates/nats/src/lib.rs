@@ -215,7 +215,7 @@ impl NatsLog {
         stored.map_err(Error::unavailable)
     }
 
-    /// Returns the number of records that the cluster has delivered since the start.
+    /// Returns the number of records that a consumer has delivered since the start. Live records don't count.
     #[doc(hidden)]
     #[must_use]
     pub fn delivered(&self) -> u64 {

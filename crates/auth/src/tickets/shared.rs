@@ -18,7 +18,7 @@ const SEPARATOR: char = '.';
 /// The salt of all keys. Records of another kind need another one.
 const SALT: &[u8] = b"headwater ticket 1";
 
-/// A ticket that every server accepts which finds its record.
+/// A ticket that any server accepts if it finds the record of it.
 ///
 /// The record has the token with which the ticket was requested, or the proof of a key: a MAC of the ticket under
 /// the hash of the key, which the key file has. So each server [verifies](crate::Authenticator::verify_opened) it by

@@ -1,4 +1,4 @@
-//! Tickets on a log that other hubs use too: every hub accepts them, and all hubs together once.
+//! Tickets on a log that other hubs use too: each is valid at every hub, and accepted once, by one of them.
 //!
 //! A ticket is `hwt_SECRET.PERIOD.OFFSET`. Its record is the message at that offset of the stream
 //! `__ds/tickets/PERIOD`. It has the token with which the ticket was requested, or the proof of a key, encrypted
