@@ -208,7 +208,7 @@ async fn apply_all(
                 }
             }
             _ = known.changed() => {
-                // What was known before is the last progress.
+                // The hub had all that was known until now.
                 if !is_behind {
                     since = Instant::now();
                 }
@@ -427,7 +427,7 @@ mod tests {
         assert_eq!(taken(&mut early, 13), [14, 15, 16, 17, 18, 19, 20]);
         early.put(record(21, EARLY_BYTES));
         assert!(early.records.is_empty());
-        // Those without content have a weight too.
+        // Records without content have a weight too.
         for sequence in 0..1_000_000 {
             early.put(record(sequence, 0));
         }

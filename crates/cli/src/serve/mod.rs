@@ -344,7 +344,7 @@ struct Greeting {
     place: String,
     /// To whom the hub is open.
     exposure: String,
-    /// How other hubs reach it, as a sentence, if there may be any.
+    /// A sentence with the URL at which other hubs reach it. `None` if it is alone on its log.
     cluster: Option<String>,
     /// `true` if the commands need a key or a token.
     needs_token: bool,

@@ -45,7 +45,7 @@ pub(super) struct TicketRecords(Arc<dyn Log>);
 /// A ticket whose record was found and opened.
 pub(super) struct FoundTicket {
     pub(super) ticket: SharedTicket,
-    /// What the record has.
+    /// The decrypted content of the record: a token, or the proof of a key.
     pub(super) opened: String,
     stream: StreamName,
 }
@@ -58,7 +58,7 @@ impl TicketRecords {
     /// Stores the record of a ticket. Returns the text for the client.
     ///
     /// # Errors
-    /// Those of the log.
+    /// The errors of the log.
     pub(super) async fn store(
         &self,
         ticket: &SharedTicket,
@@ -93,7 +93,7 @@ impl TicketRecords {
     /// Returns the ticket of a text, unless it has expired or never existed.
     ///
     /// # Errors
-    /// Those of the log, if it can't tell.
+    /// The errors of the log, if it can't tell.
     pub(super) async fn find(&self, text: &str) -> Result<Option<FoundTicket>, Error> {
         let Some((ticket, period, offset)) = parse(text) else {
             return Ok(None);
@@ -115,7 +115,7 @@ impl TicketRecords {
     /// Redeems a ticket. Returns `false` if it was redeemed before, by any hub.
     ///
     /// # Errors
-    /// Those of the log. The ticket may have been redeemed nevertheless.
+    /// The errors of the log. The ticket may have been redeemed nevertheless.
     pub(super) async fn redeem(&self, found: &FoundTicket) -> Result<bool, Error> {
         let redemption = Append::new(vec![Bytes::new()]).by(&found.ticket.id(), 0, 0);
         match self.0.append(&found.stream, redemption).await {

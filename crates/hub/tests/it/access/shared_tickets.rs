@@ -18,7 +18,7 @@ use headwater_log::{
 use super::*;
 use crate::START;
 
-/// What fails of a log.
+/// The operations of a log that fail.
 #[derive(Clone, Copy)]
 enum Fault {
     None,
