@@ -72,6 +72,11 @@
     allow(dead_code, reason = "gathers and relays use some of it alone")
 )]
 
+#[cfg(test)]
+#[macro_use]
+#[path = "../tests/it/pass_on.rs"]
+mod pass_on;
+
 mod access;
 mod durable;
 mod error;

@@ -4,11 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use headwater::test::TestClient;
 use headwater_hub::Hub;
-use headwater_log::{
-    Answer, Append, Chunk, Create, Created, Error, Extent, Follower, Identity, Image, Info, Known,
-    Log, Matching, MemoryLog, MemoryOptions, OrderChunk, OrderFollower, Outcome, Page, Position,
-    ProducerImage, ReadFrom, Restore, Restored, StreamName, Usage,
-};
+use headwater_log::{Info, Log, MemoryLog, MemoryOptions, StreamName};
 use http::Method;
 use parking_lot::Mutex;
 use serde_json::json;
@@ -32,101 +28,7 @@ impl Log for Behind {
         self.known.lock().get(name).cloned()
     }
 
-    fn create<'a>(&'a self, name: &'a StreamName, create: Create) -> Answer<'a, Created> {
-        self.log.create(name, create)
-    }
-
-    fn append<'a>(&'a self, name: &'a StreamName, append: Append) -> Answer<'a, Outcome> {
-        self.log.append(name, append)
-    }
-
-    fn read<'a>(
-        &'a self,
-        name: &'a StreamName,
-        from: ReadFrom,
-        budget: usize,
-    ) -> Answer<'a, Chunk> {
-        self.log.read(name, from, budget)
-    }
-
-    fn measure<'a>(
-        &'a self,
-        name: &'a StreamName,
-        from: ReadFrom,
-        budget: u64,
-    ) -> Answer<'a, Extent> {
-        self.log.measure(name, from, budget)
-    }
-
-    fn follow<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Follower> {
-        self.log.follow(name)
-    }
-
-    fn info<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Info> {
-        self.log.info(name)
-    }
-
-    fn producer<'a>(
-        &'a self,
-        name: &'a StreamName,
-        producer: &'a str,
-    ) -> Answer<'a, Option<Known>> {
-        self.log.producer(name, producer)
-    }
-
-    fn image<'a>(&'a self, name: &'a StreamName) -> Answer<'a, (Image, Vec<ProducerImage>)> {
-        self.log.image(name)
-    }
-
-    fn restore<'a>(&'a self, name: &'a StreamName, restore: Restore) -> Answer<'a, Restored> {
-        self.log.restore(name, restore)
-    }
-
-    fn touch<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()> {
-        self.log.touch(name)
-    }
-
-    fn delete<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()> {
-        self.log.delete(name)
-    }
-
-    fn list<'a>(
-        &'a self,
-        prefix: &'a str,
-        after: Option<StreamName>,
-        limit: usize,
-    ) -> Answer<'a, Page> {
-        self.log.list(prefix, after, limit)
-    }
-
-    fn read_order(
-        &self,
-        from: Position,
-        budget: usize,
-        matching: Option<Matching>,
-    ) -> Answer<'_, OrderChunk> {
-        self.log.read_order(from, budget, matching)
-    }
-
-    fn follow_order(&self) -> OrderFollower {
-        self.log.follow_order()
-    }
-
-    fn identity(&self) -> Identity {
-        self.log.identity()
-    }
-
-    fn usage(&self) -> Usage {
-        self.log.usage()
-    }
-
-    fn writable(&self) -> Result<(), Error> {
-        self.log.writable()
-    }
-
-    fn close(&self) -> Answer<'_, ()> {
-        self.log.close()
-    }
+    pass_on!(create append read measure follow info producer image restore touch delete list read_order follow_order identity usage writable close);
 }
 
 #[tokio::test]

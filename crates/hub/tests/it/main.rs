@@ -1,5 +1,8 @@
 //! Behaviour that the protocol's conformance suite doesn't cover.
 
+#[macro_use]
+mod pass_on;
+
 #[cfg(all(feature = "gather", feature = "relay", feature = "webhooks"))]
 mod access;
 mod behind;

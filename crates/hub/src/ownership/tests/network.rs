@@ -10,9 +10,8 @@ use std::{
 
 use fastrand::Rng;
 use headwater_log::{
-    Answer, Append, Chunk, Create, Created, Error, Extent, Follower, Identity, Image, Info, Known,
-    Log, Matching, MemoryLog, OrderChunk, OrderFollower, Outcome, Page, Position, ProducerImage,
-    ReadFrom, Restore, Restored, StreamName, Usage,
+    Answer, Append, Chunk, Create, Created, Error, Info, Known, Log, MemoryLog, Outcome, ReadFrom,
+    StreamName,
 };
 use parking_lot::Mutex;
 use tokio::time::sleep;
@@ -140,19 +139,6 @@ impl Log for Network {
         self.pass(async move { log.read(&name, from, budget).await })
     }
 
-    fn measure<'a>(
-        &'a self,
-        name: &'a StreamName,
-        from: ReadFrom,
-        budget: u64,
-    ) -> Answer<'a, Extent> {
-        self.log.measure(name, from, budget)
-    }
-
-    fn follow<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Follower> {
-        self.log.follow(name)
-    }
-
     fn info<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Info> {
         let (log, name) = (Arc::clone(&self.log), name.clone());
         self.pass(async move { log.info(&name).await })
@@ -167,57 +153,5 @@ impl Log for Network {
         self.pass(async move { log.producer(&name, &producer).await })
     }
 
-    fn image<'a>(&'a self, name: &'a StreamName) -> Answer<'a, (Image, Vec<ProducerImage>)> {
-        self.log.image(name)
-    }
-
-    fn restore<'a>(&'a self, name: &'a StreamName, restore: Restore) -> Answer<'a, Restored> {
-        self.log.restore(name, restore)
-    }
-
-    fn touch<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()> {
-        self.log.touch(name)
-    }
-
-    fn delete<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()> {
-        self.log.delete(name)
-    }
-
-    fn list<'a>(
-        &'a self,
-        prefix: &'a str,
-        after: Option<StreamName>,
-        limit: usize,
-    ) -> Answer<'a, Page> {
-        self.log.list(prefix, after, limit)
-    }
-
-    fn read_order(
-        &self,
-        from: Position,
-        budget: usize,
-        matching: Option<Matching>,
-    ) -> Answer<'_, OrderChunk> {
-        self.log.read_order(from, budget, matching)
-    }
-
-    fn follow_order(&self) -> OrderFollower {
-        self.log.follow_order()
-    }
-
-    fn identity(&self) -> Identity {
-        self.log.identity()
-    }
-
-    fn usage(&self) -> Usage {
-        self.log.usage()
-    }
-
-    fn writable(&self) -> Result<(), Error> {
-        self.log.writable()
-    }
-
-    fn close(&self) -> Answer<'_, ()> {
-        self.log.close()
-    }
+    pass_on!(measure follow image restore touch delete list read_order follow_order identity usage writable close);
 }

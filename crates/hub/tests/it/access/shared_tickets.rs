@@ -10,9 +10,8 @@ use headwater_auth::{
 };
 use headwater_hub::{Decision, Hub};
 use headwater_log::{
-    Answer, Append, Chunk, Clock, Create, Created, Error, Extent, Follower, Image, Info, Known,
-    Log, Matching, MemoryLog, MemoryOptions, OrderChunk, OrderFollower, Outcome, Page, Position,
-    ProducerImage, ReadFrom, Restore, Restored, StreamName, Usage,
+    Answer, Append, Chunk, Clock, Error, Log, MemoryLog, MemoryOptions, Outcome, ReadFrom,
+    StreamName,
 };
 
 use super::*;
@@ -88,88 +87,7 @@ impl Log for Faulty {
         })
     }
 
-    fn create<'a>(&'a self, name: &'a StreamName, create: Create) -> Answer<'a, Created> {
-        self.log.create(name, create)
-    }
-
-    fn measure<'a>(
-        &'a self,
-        name: &'a StreamName,
-        from: ReadFrom,
-        budget: u64,
-    ) -> Answer<'a, Extent> {
-        self.log.measure(name, from, budget)
-    }
-
-    fn follow<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Follower> {
-        self.log.follow(name)
-    }
-
-    fn info<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Info> {
-        self.log.info(name)
-    }
-
-    fn producer<'a>(
-        &'a self,
-        name: &'a StreamName,
-        producer: &'a str,
-    ) -> Answer<'a, Option<Known>> {
-        self.log.producer(name, producer)
-    }
-
-    fn image<'a>(&'a self, name: &'a StreamName) -> Answer<'a, (Image, Vec<ProducerImage>)> {
-        self.log.image(name)
-    }
-
-    fn restore<'a>(&'a self, name: &'a StreamName, restore: Restore) -> Answer<'a, Restored> {
-        self.log.restore(name, restore)
-    }
-
-    fn touch<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()> {
-        self.log.touch(name)
-    }
-
-    fn delete<'a>(&'a self, name: &'a StreamName) -> Answer<'a, ()> {
-        self.log.delete(name)
-    }
-
-    fn list<'a>(
-        &'a self,
-        prefix: &'a str,
-        after: Option<StreamName>,
-        limit: usize,
-    ) -> Answer<'a, Page> {
-        self.log.list(prefix, after, limit)
-    }
-
-    fn read_order(
-        &self,
-        from: Position,
-        budget: usize,
-        matching: Option<Matching>,
-    ) -> Answer<'_, OrderChunk> {
-        self.log.read_order(from, budget, matching)
-    }
-
-    fn follow_order(&self) -> OrderFollower {
-        self.log.follow_order()
-    }
-
-    fn identity(&self) -> headwater_log::Identity {
-        self.log.identity()
-    }
-
-    fn usage(&self) -> Usage {
-        self.log.usage()
-    }
-
-    fn writable(&self) -> Result<(), Error> {
-        self.log.writable()
-    }
-
-    fn close(&self) -> Answer<'_, ()> {
-        self.log.close()
-    }
+    pass_on!(create measure follow info producer image restore touch delete list read_order follow_order identity usage writable close);
 }
 
 /// Two hubs on one log, with one key file, whose stream `a` may be read by the key `k`.
