@@ -189,6 +189,11 @@ def test_new_certificates_cut_no_reader_and_no_writer(tmp_path, how):
         threads = [guarded(lambda: read("one", False)), guarded(lambda: read("two", True))]
         threads += [guarded(lambda: read("three", True)), guarded(write)]
         try:
+            # A client that connects later wouldn't trust the new certificate.
+            deadline = time.monotonic() + 30
+            while not (written[0] and all(seen.values())):
+                assert not errors and time.monotonic() < deadline, errors
+                time.sleep(0.01)
             for round in range(2):
                 certify(tmp_path, f"renewed-{round}")
                 if how == "signal":

@@ -9,6 +9,7 @@ import time
 import pytest
 import requests
 
+from hub import lines
 from programs import binary
 from tour import Tour
 
@@ -90,15 +91,29 @@ def test_behind_a_trusted_proxy_each_of_its_clients_has_its_own_limit():
         assert admitted == [3, 0, 0]
 
 
+def in_pieces(url, count, size):
+    """Lines that come no faster than the hub stores them.
+
+    A piece is admitted whole if the sender isn't over its limit, so a single one of all lines would meet no limit.
+    """
+    for start in range(0, count, size):
+        yield "".join(json.dumps({"n": n}) + "\n" for n in range(start, min(start + size, count))).encode()
+        while len(lines(url)) < min(start + size, count):
+            time.sleep(0.05)
+
+
 def test_publish_waits_for_its_limit_and_stores_each_message_once(cli):
     with LimitedHub("--address-rates", "messages=200:100,requests=50") as hub:
-        lines = "".join(json.dumps({"n": n}) + "\n" for n in range(700))
-        command = [cli, "publish", hub.url("/streams/limited"), "--producer", "one"]
+        url = hub.create("limited")
+        command = [cli, "publish", url, "--producer", "one"]
         start = time.monotonic()
-        done = subprocess.run(command, input=lines, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stderr
-        stored = requests.get(hub.url("/streams/limited"), timeout=10).json()
-        assert [message["n"] for message in stored] == list(range(700))
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as publish:
+            for piece in in_pieces(url, 700, 100):
+                publish.stdin.write(piece)
+                publish.stdin.flush()
+            _, errors = publish.communicate(timeout=60)
+        assert publish.returncode == 0, errors
+        assert [message["n"] for message in lines(url)] == list(range(700))
         assert time.monotonic() - start > SLOW
 
 
@@ -108,12 +123,8 @@ def test_an_upload_without_an_end_is_slowed_down_and_others_are_not():
         seen = []
 
         def upload():
-            def lines():
-                for n in range(1000):
-                    yield b'{"n": %d}\n' % n
-
             headers = {"Content-Type": "application/x-ndjson"}
-            answer = requests.post(url, data=lines(), headers=headers, timeout=60)
+            answer = requests.post(url, data=in_pieces(url, 1000, 200), headers=headers, timeout=60)
             seen.append((answer.status_code, answer.json()["appended"]))
 
         start = time.monotonic()

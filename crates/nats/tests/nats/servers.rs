@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
+use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket, sockopt};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
 
@@ -97,16 +99,24 @@ pub(crate) struct Servers {
     pub(crate) all: Vec<Server>,
     /// The network between them, if they have one that can be cut.
     network: Option<Network>,
+    _ports: [Vec<OwnedFd>; 2],
     _folder: tempfile::TempDir,
 }
 
-/// Returns ports that were free a moment ago.
-fn ports(count: usize) -> Vec<u16> {
-    let held: Vec<_> = (0..count)
-        .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-        .collect();
-    let ports = held.iter().map(|held| held.local_addr().unwrap().port());
-    ports.collect()
+/// Holds ports that the system chose, until the sockets are dropped.
+///
+/// The system gives a port that is held to no other program that lets it choose. A server can listen on it, as these sockets don't,
+/// and both have `SO_REUSEADDR` (socket(7)).
+fn hold(count: usize) -> (Vec<u16>, Vec<OwnedFd>) {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let one = |_| {
+        let held = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        sockopt::set_socket_reuseaddr(&held, true).unwrap();
+        bind(&held, &any).unwrap();
+        let address = SocketAddr::try_from(getsockname(&held).unwrap()).unwrap();
+        (address.port(), held)
+    };
+    (0..count).map(one).unzip()
 }
 
 impl Servers {
@@ -147,8 +157,8 @@ impl Servers {
     ) -> Option<Self> {
         let program = program()?;
         let folder = crate::base::quick_folder();
-        let clients = ports(count);
-        let routes = ports(count);
+        let (clients, client_ports) = hold(count);
+        let (routes, route_ports) = hold(count);
         let network = network(&routes);
         let mut all = Vec::new();
         for index in 0..count {
@@ -192,6 +202,7 @@ impl Servers {
         Some(Self {
             all,
             network,
+            _ports: [client_ports, route_ports],
             _folder: folder,
         })
     }
