@@ -171,6 +171,17 @@ impl Replica {
         }
     }
 
+    /// Takes the place of an earlier state.
+    pub(crate) fn succeed(&mut self, earlier: Self) {
+        self.machine.succeed(earlier.machine);
+    }
+
+    /// Returns `true` if a batch was applied, or a later one of its session.
+    pub(crate) fn has_applied(&self, session: u64, number: u64) -> bool {
+        let known = self.sessions.get(&session);
+        known.is_some_and(|session| number <= session.last)
+    }
+
     /// Returns the hash of a record, if it is one of the newest.
     pub(crate) fn hash(&self, sequence: u64) -> Option<u64> {
         let back = usize::try_from(self.applied.checked_sub(sequence)?).ok()?;

@@ -17,7 +17,8 @@ use async_nats::jetstream::consumer::pull::{Ordered, OrderedConfig};
 use async_nats::jetstream::message::Message;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
-use headwater_log::Timestamp;
+use headwater_log::{Position, Timestamp};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -26,6 +27,7 @@ use crate::format::part::{NoPart, Part};
 use crate::limits::{AHEAD, BEHIND, EARLY_BYTES, IDLE_CHECK, LIVE_STALLED, RETRY_PAUSE, STALLED};
 use crate::replica::Applied;
 use crate::setup::Live;
+use crate::snapshots;
 
 /// A record that the cluster has stored.
 struct Record {
@@ -281,8 +283,12 @@ async fn next(records: &mut Option<Ordered>) -> Option<<Ordered as Stream>::Item
 
 /// Applies a record, and hands the outcome to the writer if it is this hub's.
 async fn apply(engine: &Engine, record: &Record) -> Result<(), String> {
-    let Some(applied) = apply_one(engine, record) else {
-        return Ok(());
+    let applied = loop {
+        match apply_one(engine, record) {
+            Ok(Some(applied)) => break applied,
+            Ok(None) => return Ok(()),
+            Err(missing) => skip_to_snapshot(engine, missing).await?,
+        }
     };
     let (key, settled) = match applied {
         Applied::Batch {
@@ -324,8 +330,50 @@ async fn check_dispute(engine: &Engine, sequence: u64) -> Result<(), String> {
     Ok(())
 }
 
+/// Records are missing before the one with this sequence number.
+struct Overtaken {
+    before: u64,
+}
+
+/// Continues from the newest snapshot, as another hub has removed records that this one hasn't applied. They were
+/// dead after that snapshot.
+async fn skip_to_snapshot(engine: &Engine, missing: Overtaken) -> Result<(), String> {
+    let (head, _) = watch::channel(Position::START);
+    let (mut replica, _) = snapshots::load(&engine.cluster, &head)
+        .await
+        .map_err(|error| error.to_string())?;
+    let applied = replica.applied;
+    {
+        let mut current = engine.replica.lock();
+        let after = current.applied;
+        if applied + 1 < missing.before {
+            drop(current);
+            let reason = format!(
+                "the records after {after} and before {} of the JetStream stream {} are missing, and the newest \
+                 snapshot ends at {applied}",
+                missing.before, engine.cluster.name
+            );
+            engine.fail(reason.clone());
+            return Err(reason);
+        }
+        tracing::warn!(
+            after,
+            applied,
+            "records of the log were removed while this hub was behind; it continues from a snapshot"
+        );
+        std::mem::swap(&mut *current, &mut replica);
+        current.succeed(replica);
+        // Their replies can't be known any more.
+        let mut pending = engine.pending.lock();
+        pending.retain(|&(session, number), _| !current.has_applied(session, number));
+    }
+    engine.applied.send_replace(applied);
+    engine.contact.hear();
+    Ok(())
+}
+
 /// Applies a record. Returns `None` if it has no effect.
-fn apply_one(engine: &Engine, record: &Record) -> Option<Applied> {
+fn apply_one(engine: &Engine, record: &Record) -> Result<Option<Applied>, Overtaken> {
     let &Record {
         sequence,
         stored,
@@ -334,18 +382,10 @@ fn apply_one(engine: &Engine, record: &Record) -> Option<Applied> {
     let hash = xxh3_64(payload);
     let mut replica = engine.replica.lock();
     if sequence <= replica.applied {
-        return None;
+        return Ok(None);
     }
     if sequence != replica.applied + 1 {
-        let after = replica.applied;
-        drop(replica);
-        // Only records before the last snapshots are removed. A hub that has applied less can't go on.
-        engine.fail(format!(
-            "the records after {after} and before {sequence} of the JetStream stream {} are missing: they were \
-             removed after a snapshot while this hub was behind, or lost. Start the hub again, to read the snapshot",
-            engine.cluster.name
-        ));
-        return None;
+        return Err(Overtaken { before: sequence });
     }
     // The message may be a small part of a large buffer.
     let part = match Part::decode(Bytes::copy_from_slice(payload)) {
@@ -358,12 +398,12 @@ fn apply_one(engine: &Engine, record: &Record) -> Option<Applied> {
             replica.skip(sequence, hash, payload.len());
             drop(replica);
             engine.applied.send_replace(sequence);
-            return None;
+            return Ok(None);
         }
         Err(error @ NoPart::Version(_)) => {
             drop(replica);
             engine.fail(format!("record {sequence}: {error}"));
-            return None;
+            return Ok(None);
         }
     };
     engine.records.put(sequence, part.data.clone());
@@ -373,11 +413,11 @@ fn apply_one(engine: &Engine, record: &Record) -> Option<Applied> {
         Ok(applied) => {
             engine.applied.send_replace(sequence);
             engine.contact.hear();
-            Some(applied)
+            Ok(Some(applied))
         }
         Err(error) => {
             engine.fail(format!("record {sequence} can't be read: {error}"));
-            None
+            Ok(None)
         }
     }
 }

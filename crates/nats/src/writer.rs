@@ -262,7 +262,12 @@ impl Session {
             }
             Err(_) => {
                 let reason = engine.failed.lock().clone();
-                let reason = reason.unwrap_or_else(|| "the log is closed".to_owned());
+                let behind = "this hub was behind, and has read a snapshot, which has no outcomes";
+                let reason =
+                    reason.unwrap_or_else(|| match engine.closed.load(Ordering::Acquire) {
+                        true => "the log is closed".to_owned(),
+                        false => behind.to_owned(),
+                    });
                 Err(Unsent::Unknown(reason))
             }
         }

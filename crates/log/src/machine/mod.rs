@@ -378,6 +378,24 @@ impl<S: Stored> Machine<S> {
         self.closed
     }
 
+    /// Takes the place of an earlier state of the same log: its followers follow this one.
+    pub fn succeed(&mut self, earlier: Self) {
+        for (id, Followed { stream, progress }) in earlier.by_id {
+            match self.by_id.get_mut(&id) {
+                Some(now) => {
+                    now.progress = progress;
+                    now.publish(now.state.hidden);
+                }
+                None => {
+                    progress.send_replace(self::progress(&stream, true));
+                }
+            }
+        }
+        let head = *self.head.borrow();
+        self.head = earlier.head;
+        self.head.send_replace(head);
+    }
+
     /// Forgets everything, and notifies all followers.
     pub fn close(&mut self) {
         self.closed = true;

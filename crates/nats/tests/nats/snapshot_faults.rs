@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_log::{Append, Log, Outcome, StreamName};
+use headwater_log::{Append, Follower, Log, Offset, Outcome, ReadFrom, StreamName};
 use headwater_nats::{NatsLog, NatsOptions};
 use tokio::time::{sleep, timeout};
 
 use crate::faults::{ROUND, pause, rounds};
+use crate::network::Link;
 use crate::servers::Servers;
 use crate::snapshots::whole;
-use crate::support::{fresh, name, open_log, outside, plain, run, runtime};
+use crate::support::{fresh, name, open_log, outside, plain, run, runtime, texts};
 
 const PRODUCERS: u64 = 3;
 const MESSAGES: u64 = 150;
@@ -63,18 +64,98 @@ async fn drop_writers(options: NatsOptions) {
     }
 }
 
+/// Returns options with which a snapshot is stored and records are removed all the time.
+fn restless(servers: &Servers) -> NatsOptions {
+    let mut options = fresh(servers);
+    options.snapshots.every = Duration::from_millis(50);
+    options.snapshots.records = 20;
+    options.snapshots.chunk_bytes = 1000;
+    options.snapshots.kept = 5;
+    options.snapshots.pause = Some(Duration::ZERO);
+    options
+}
+
+/// Checks that hubs have all messages of the producers.
+fn check_all<'a>(hubs: impl IntoIterator<Item = &'a Arc<NatsLog>>) {
+    for hub in hubs {
+        for producer in 0..PRODUCERS {
+            let expected: Vec<_> = (0..MESSAGES)
+                .map(|seq| format!("{producer} {seq}"))
+                .collect();
+            assert_eq!(run(whole(hub, &stream_of(producer))), expected);
+        }
+    }
+}
+
+async fn finished(producers: Vec<tokio::task::JoinHandle<()>>) {
+    let produced = timeout(ROUND, async {
+        for producer in producers {
+            producer.await.unwrap();
+        }
+    });
+    produced.await.expect("producers finish");
+}
+
+#[test]
+fn a_hub_that_is_cut_off_while_records_are_removed_loses_nothing() {
+    let Some(servers) = Servers::one() else {
+        return;
+    };
+    for _ in 0..rounds(1) {
+        let options = restless(&servers);
+        let (port, door) = servers.door(0);
+        let mut behind = options.clone();
+        behind.servers = vec![format!("nats://127.0.0.1:{port}")];
+        let hubs = [&options, &behind].map(|options| Arc::new(open_log(options)));
+        let follower = {
+            run(hubs[0].create(&stream_of(0), plain())).unwrap();
+            run(hubs[1].follow(&stream_of(0))).unwrap()
+        };
+        let reader = runtime().spawn(follow(Arc::clone(&hubs[1]), follower));
+        // One appends at both, and repeats what it doesn't know; the others go on while that one waits.
+        let producers: Vec<_> = (0..PRODUCERS)
+            .map(|producer| {
+                let hubs = if producer == 0 { &hubs[..] } else { &hubs[..1] };
+                runtime().spawn(produce(hubs.to_vec(), producer))
+            })
+            .collect();
+        for cut in [Link::Silent, Link::Down] {
+            pause(500);
+            door.send_replace(cut);
+            pause(1500);
+            door.send_replace(Link::Up);
+        }
+        outside(finished(producers));
+        let seen = outside(async { timeout(ROUND, reader).await.unwrap().unwrap() });
+        let expected: Vec<_> = (0..MESSAGES).map(|seq| format!("0 {seq}")).collect();
+        assert_eq!(seen, expected);
+        check_all(&hubs);
+    }
+}
+
+/// Reads all messages of the first producer as they come.
+async fn follow(hub: Arc<NatsLog>, mut follower: Follower) -> Vec<String> {
+    let (mut found, mut next) = (Vec::new(), Offset::START);
+    while found.len() < usize::try_from(MESSAGES).unwrap() {
+        assert!(!follower.past(next).await.gone);
+        match hub.read(&stream_of(0), ReadFrom::At(next), 1000).await {
+            Ok(chunk) => {
+                found.extend(texts(&chunk));
+                next = chunk.next;
+            }
+            Err(_) => sleep(Duration::from_millis(50)).await,
+        }
+    }
+    found
+}
+
 #[test]
 fn nothing_is_lost_when_servers_and_hubs_end_in_the_middle_of_snapshots() {
     let Some(mut servers) = Servers::three() else {
         return;
     };
     for _ in 0..rounds(1) {
-        let mut options = fresh(&servers);
-        options.snapshots.every = Duration::from_millis(50);
-        options.snapshots.records = 20;
-        options.snapshots.chunk_bytes = 1000;
-        options.snapshots.kept = 5;
-        options.snapshots.pause = Some(Duration::ZERO);
+        let options = restless(&servers);
         let hubs: Vec<_> = (0..2).map(|_| Arc::new(open_log(&options))).collect();
         let producers: Vec<_> = (0..PRODUCERS)
             .map(|producer| runtime().spawn(produce(hubs.clone(), producer)))
@@ -90,14 +171,7 @@ fn nothing_is_lost_when_servers_and_hubs_end_in_the_middle_of_snapshots() {
             pause(1000);
             servers.restart(leader);
         }
-        outside(async {
-            let produced = timeout(ROUND, async {
-                for producer in producers {
-                    producer.await.unwrap();
-                }
-            });
-            produced.await.expect("producers finish");
-        });
+        outside(finished(producers));
         dropping.abort();
         // Whatever has happened, a snapshot can be stored.
         outside(async {
@@ -108,14 +182,7 @@ fn nothing_is_lost_when_servers_and_hubs_end_in_the_middle_of_snapshots() {
         });
         let fresh = Arc::new(open_log(&options));
         println!("the last start read {} records", fresh.delivered());
-        for hub in hubs.iter().chain([&fresh]) {
-            for producer in 0..PRODUCERS {
-                let expected: Vec<_> = (0..MESSAGES)
-                    .map(|seq| format!("{producer} {seq}"))
-                    .collect();
-                assert_eq!(run(whole(hub, &stream_of(producer))), expected);
-            }
-        }
+        check_all(hubs.iter().chain([&fresh]));
         let written = outside(async {
             let client = async_nats::connect(servers.urls()).await.unwrap();
             let context = async_nats::jetstream::new(client);

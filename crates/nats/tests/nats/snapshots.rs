@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{self, stream};
-use headwater_log::{Append, Clock, Create, Log, Offset, Position, ReadFrom, Settings, StreamName};
+use headwater_log::{Clock, Create, Log, Offset, Position, ReadFrom, Settings, StreamName};
 use headwater_nats::{NatsLog, NatsOptions};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -311,7 +311,7 @@ fn the_space_of_a_log_that_is_trimmed_is_bounded() {
 
 /// A hub stands still while others remove records that it hasn't applied.
 #[test]
-fn a_hub_that_was_overtaken_by_the_removal_says_so() {
+fn a_hub_that_was_overtaken_by_the_removal_continues_from_a_snapshot() {
     let Some(servers) = Servers::one() else {
         return;
     };
@@ -325,7 +325,17 @@ fn a_hub_that_was_overtaken_by_the_removal_says_so() {
     let mut settings = Settings::of_type("text/plain");
     settings.max_bytes = Some(100);
     run(log.create(&stream, Create::new(settings))).unwrap();
+    for name in ["quiet", "deleted", "again"].map(name) {
+        run(log.create(&name, plain())).unwrap();
+    }
     let behind = slow.block_on(NatsLog::open(options.clone())).unwrap();
+    let mut followers = ["s", "quiet", "deleted", "again"]
+        .map(|stream| slow.block_on(behind.follow(&name(stream))).unwrap());
+    let seen = followers
+        .each_mut()
+        .map(|follower| follower.progress().tail);
+    let mut order = behind.follow_order();
+    let head = order.head();
     // More than the server keeps for a client that doesn't read: 64 MB.
     let large = "x".repeat(120_000);
     for _ in 0..3 {
@@ -334,18 +344,41 @@ fn a_hub_that_was_overtaken_by_the_removal_says_so() {
                 append(&log, &stream, &[&large]).await;
             }
         });
+        run(async {
+            for name in ["deleted", "again"].map(name) {
+                let _ = log.delete(&name).await;
+            }
+            log.create(&name("again"), plain()).await.unwrap();
+            append(&log, &name("again"), &["new"]).await;
+        });
         snapshot(&log);
     }
     slow.block_on(async {
-        let start = Instant::now();
-        loop {
-            match behind.read(&stream, ReadFrom::Start, 100).await {
-                Err(error) if error.to_string().contains("removed after a snapshot") => break,
-                other => assert!(start.elapsed() < Duration::from_secs(60), "{other:?}"),
-            }
+        let [mut full, mut quiet, mut deleted, mut again] = followers;
+        assert!(full.past(seen[0]).await.tail > seen[0]);
+        assert!(deleted.past(seen[2]).await.gone);
+        assert!(again.past(seen[3]).await.gone);
+        assert!(order.past(head).await.is_some());
+        // The loss of a connection isn't the end of the test's patience.
+        behind.catch_up().await.unwrap();
+        assert!(quiet.progress().tail == seen[1] && !quiet.progress().gone);
+        for (stream, text) in [("s", "late"), ("quiet", "late"), ("again", "late")] {
+            append(&behind, &name(stream), &[text]).await;
         }
-        let append = Append::new(vec!["late".into()]);
-        assert!(behind.append(&stream, append).await.is_err());
+        assert_eq!(quiet.past(seen[1]).await.tail.number(), 1);
+        assert_eq!(all(&behind, &name("again")).await, ["new", "late"]);
+        assert!(
+            behind
+                .info(&name("deleted"))
+                .await
+                .unwrap_err()
+                .is_not_found()
+        );
     });
-    assert_eq!(run(all(&open_log(&options), &stream)).len(), 1);
+    // It had read them one by one otherwise.
+    let read = behind.delivered();
+    assert!(read < 600, "{read}");
+    let fresh = open_log(&options);
+    assert_eq!(run(all(&fresh, &stream)), ["late"]);
+    assert_eq!(run(all(&fresh, &name("quiet"))), ["late"]);
 }
