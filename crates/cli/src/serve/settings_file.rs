@@ -6,48 +6,35 @@ const ALL: &str = include_str!("config.toml");
 const UPSTREAM: bool = cfg!(any(feature = "gather", feature = "relay"));
 const GATHER: bool = cfg!(feature = "gather");
 const RELAY: bool = cfg!(feature = "relay");
-const TLS: bool = cfg!(feature = "tls");
-const NATS: bool = cfg!(feature = "nats");
 
-/// Settings and sections of parts that may not be built in.
-const PARTS: [(&str, bool); 27] = [
-    ("[nats]", NATS),
-    ("advertise", NATS),
-    ("credentials", NATS),
-    ("nkey", NATS),
-    ("ca", NATS),
-    ("client_cert", NATS),
-    ("client_key", NATS),
-    ("system", NATS),
-    ("domain", NATS),
-    ("prefix", NATS),
-    ("replicas", NATS),
+/// Settings of parts that may not be built in, and whole sections of such settings.
+const PARTS: [(&str, bool); 12] = [
+    ("[nats]", cfg!(feature = "nats")),
     ("loopback_webhooks", cfg!(feature = "webhooks")),
     ("gathers", GATHER),
     ("gather_calls", GATHER),
     ("gather_concurrency", GATHER),
     ("gather_body_bytes", GATHER),
-    ("[tls]", TLS),
-    ("cert", TLS),
-    ("key", TLS),
-    ("redirect_http", TLS),
+    ("[tls]", cfg!(feature = "tls")),
     ("[upstream]", UPSTREAM),
-    ("allow", UPSTREAM),
     ("head_timeout", RELAY),
     ("idle_timeout", RELAY),
     ("[relay]", UPSTREAM),
-    ("secret", UPSTREAM),
     ("ttl", RELAY),
 ];
 
 /// Returns the settings of this build with their defaults, as a file.
 pub(super) fn text() -> String {
     let (mut text, mut comment) = (String::new(), String::new());
+    let mut is_in_absent = false;
     for line in ALL.split_inclusive('\n') {
         comment.push_str(line);
         let Some(name) = name(line) else { continue };
         let is_absent = PARTS.contains(&(name, false));
-        if !is_absent {
+        if name.starts_with('[') {
+            is_in_absent = is_absent;
+        }
+        if !is_absent && !is_in_absent {
             text.push_str(&comment);
         }
         comment.clear();
