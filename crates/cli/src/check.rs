@@ -7,6 +7,7 @@ use std::{
 
 use clap::Args as ClapArgs;
 use headwater_log::{DiskLog, DiskOptions, Error, Info, Log, ReadFrom};
+use headwater_wire::causes;
 
 use crate::{exit::Failure, serve::cannot_open};
 
@@ -20,6 +21,10 @@ pub(crate) struct Check {
     /// The folder that contains the streams
     #[arg(short, long, value_name = "FOLDER", env = "HEADWATER_DATA")]
     data: PathBuf,
+
+    /// Rebuild the index first, from the other files
+    #[arg(long)]
+    rebuild_index: bool,
 }
 
 /// Shown by `-h`.
@@ -35,6 +40,11 @@ their own, with their ranges of offsets: accept_damage = true gives them up. The
 run meanwhile. Opening the folder completes or takes back what was being written when the hub ended,
 as the hub does: make a copy first.
 
+--rebuild-index replaces the files of the index (*.idx) by new ones, made from the catalog (*.cat)
+and the sorted files (*.dat), and the manifest by its copy if it is damaged or missing. If the catalog
+is damaged or missing, it makes a new one from the index. Nothing is lost, unless both are damaged: then
+it changes nothing.
+
 Exit status:
   0    everything is whole
   1    something is damaged, or the folder can't be opened
@@ -45,6 +55,16 @@ pub(crate) fn run(args: &Check) -> Result<(), Failure> {
     if !folder.join("log").exists() && !folder.join("db").exists() {
         let folder = folder.display();
         return Err(Failure::other(format!("{folder}: no data of a hub found")));
+    }
+    if args.rebuild_index {
+        let rebuilt = DiskLog::rebuild_index(folder).map_err(|error| {
+            let (folder, error) = (folder.display(), causes::text(&error));
+            Failure::other(format!("can't rebuild the index in {folder}: {error}"))
+        })?;
+        say(&serde_json::json!({
+            "rebuilt": if rebuilt.is_catalog { "catalog" } else { "index" },
+            "pairs": rebuilt.pairs, "sorted_files": rebuilt.sorted_files,
+        }))?;
     }
     let files =
         DiskLog::bad_files(folder).map_err(|error| Failure::other(cannot_open(folder, &error)))?;

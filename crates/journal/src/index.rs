@@ -281,12 +281,13 @@ impl Index {
 
     /// Writes the frozen changes into a table and syncs it, for [`Install::Checkpoint`]. Its name is
     /// durable after [`Disk::sync`]. If there are no changes, it writes nothing and the next
-    /// [`freeze`](Self::freeze) succeeds.
+    /// [`freeze`](Self::freeze) succeeds. The table of a second call can be on another disk, for
+    /// another index.
     ///
     /// # Errors
     /// The disk failed. The table is removed and the changes stay frozen. Another attempt needs
     /// another number.
-    pub fn write_frozen(&self, number: u64) -> io::Result<Option<Table>> {
+    pub fn write_frozen(&self, disk: &Arc<dyn Disk>, number: u64) -> io::Result<Option<Table>> {
         let Some(frozen) = self.state.read().below.frozen.clone() else {
             return Ok(None);
         };
@@ -294,7 +295,7 @@ impl Index {
             self.state.write().below.frozen = None;
             return Ok(None);
         }
-        let mut writer = TableWriter::create(&self.disk, number)?;
+        let mut writer = TableWriter::create(disk, number)?;
         for (key, change) in &*frozen {
             writer.put(key, change.as_deref())?;
         }

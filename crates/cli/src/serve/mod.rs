@@ -328,8 +328,10 @@ pub(crate) fn cannot_open(folder: &Path, error: &headwater_log::Error) -> String
     let mut text = format!("can't open the data in {shown}: {}", causes::text(error));
     if error.is_damaged() {
         let ask = format!(
-            ". Copy the folder before anything else. Then restore a backup; or see what is whole with \
-             `headwater check --data {shown}`, and serve that with accept_damage = true in the settings"
+            ". Copy the folder before anything else. If the manifest or files of the index (*.idx, *.cat) are \
+             damaged or missing, `headwater check --rebuild-index --data {shown}` mends them. Otherwise restore a \
+             backup; or see what is whole with `headwater check --data {shown}`, and serve that with \
+             accept_damage = true in the settings"
         );
         text.push_str(&ask);
     }

@@ -162,6 +162,54 @@ fn damage_in_the_newest_messages_is_accepted_only_if_that_is_set() {
 }
 
 #[test]
+fn a_lost_index_is_rebuilt_and_nothing_is_lost() {
+    let data = Scratch::new("lost-index");
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--data", data.path()];
+    let rebuild = ["check", "--rebuild-index", "--data", data.path()];
+    for (damaged, rebuilt) in [(".idx", "index"), (".cat", "catalog"), (".idx", "index")] {
+        let hub = Hub::serve(&["--data", data.path()]);
+        let at = hub.address().to_owned();
+        let stored = ask(&at, "GET /streams/a?live=false", "");
+        ask(&at, "PUT /streams/a", "");
+        assert!(ask(&at, "POST /streams/a", "one").contains(" 204 "));
+        stop(hub);
+        let folder = Path::new(data.path()).join("log");
+        fs::remove_file(folder.join("manifest")).unwrap();
+        let lost = files(data.path(), damaged);
+        assert!(!lost.is_empty());
+        for file in &lost {
+            fs::remove_file(file).unwrap();
+        }
+        let said = finish(headwater(&serve).spawn().unwrap());
+        assert_eq!(said.code, 1, "{said:?}");
+        assert!(
+            said.stderr.contains("headwater check --rebuild-index"),
+            "{said:?}"
+        );
+
+        let said = finish(headwater(&rebuild).spawn().unwrap());
+        assert_eq!(said.code, 0, "{said:?}");
+        let line = format!("{{\"rebuilt\":\"{rebuilt}\"");
+        assert!(said.stdout.starts_with(&line), "{said:?}");
+        assert!(said.stdout.contains("\"damaged_files\":0"), "{said:?}");
+        let hub = Hub::serve(&["--data", data.path()]);
+        let now = ask(hub.address(), "GET /streams/a?live=false", "");
+        let count = |answer: &str| answer.matches("one").count();
+        assert_eq!(count(&now), count(&stored) + 1, "{now}");
+        stop(hub);
+    }
+    // Both are lost.
+    for file in [files(data.path(), ".idx"), files(data.path(), ".cat")].concat() {
+        fs::remove_file(file).unwrap();
+    }
+    let said = finish(headwater(&rebuild).spawn().unwrap());
+    assert_eq!(said.code, 1, "{said:?}");
+    for lost in [".idx` is missing", ".cat` is missing"] {
+        assert!(said.stderr.contains(lost), "{said:?}");
+    }
+}
+
+#[test]
 fn a_folder_without_a_log_is_reported() {
     let folder = Scratch::new("no-log");
     let said = check(folder.path());

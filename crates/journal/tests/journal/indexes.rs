@@ -98,7 +98,7 @@ impl Model {
     /// Writes a checkpoint. Returns `false` if that failed.
     fn checkpoint(&mut self) -> bool {
         let number = self.number();
-        match self.index.write_frozen(number) {
+        match self.index.write_frozen(&shared(&self.disk), number) {
             Ok(Some(table)) => {
                 assert_eq!((table.number(), self.frozen.is_some()), (number, true));
                 self.install(Install::Checkpoint(table))
@@ -428,7 +428,7 @@ fn readers_see_no_change_undone_or_in_part_while_tables_are_written() {
     let write = |next: &mut u64| {
         index.freeze();
         *next += 1;
-        if let Some(table) = index.write_frozen(*next).unwrap() {
+        if let Some(table) = index.write_frozen(&shared(&disk), *next).unwrap() {
             assert!(index.install(Install::Checkpoint(table)).is_empty());
             checkpoints.fetch_add(1, Ordering::Relaxed);
         }

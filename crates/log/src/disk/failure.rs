@@ -40,11 +40,11 @@ fn damage(error: impl std::error::Error + Send + Sync + 'static) -> Error {
 }
 
 /// Returns an error that names a file which should be there.
-fn missing(name: &str) -> Error {
+pub(crate) fn missing(name: &str) -> Error {
     Error::damaged(format!("the file `log/{name}` is missing or too short"))
 }
 
-fn is_missing(error: &io::Error) -> bool {
+pub(crate) fn is_missing(error: &io::Error) -> bool {
     use io::ErrorKind::{NotFound, UnexpectedEof};
     matches!(error.kind(), NotFound | UnexpectedEof)
 }

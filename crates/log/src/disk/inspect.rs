@@ -5,8 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use headwater_journal::{BlockCache, Disk, OsDisk, Table, table_number};
+use headwater_journal::{BlockCache, Disk, OsDisk, Table, TableError, table_number};
 
+use super::catalog::{self, CatalogDisk};
 use super::format::commits_file::{self, Marker};
 use super::format::manifest::{self, Manifest};
 use super::recovery::DATA;
@@ -40,19 +41,25 @@ pub(crate) fn bad_files(folder: &Path, thorough: bool) -> io::Result<Vec<BadFile
     };
     names.sort_unstable();
     let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(data.clone()));
-    let manifest = Manifest::read(&*disk);
-    let identity = manifest.as_ref().ok().and_then(Option::as_ref);
+    let identity = Manifest::read_either(&*disk).ok().flatten();
     let identity = identity.map(|manifest| manifest.identity);
     let mut bad = Vec::new();
     for name in names {
-        let why = match table_number(&name) {
-            Some(number) => table(&disk, number, thorough),
-            None => match (sorted::number_of(&name), identity) {
-                (Some(number), Some(identity)) => sorted_file(&disk, number, identity, thorough),
-                _ if name == manifest::NAME => manifest.as_ref().err().map(Error::to_string),
-                _ if name == commits_file::NAME => marker(&*disk),
+        let of_log = |error: Error| error.to_string();
+        let why = if let Some(number) = table_number(&name) {
+            table(&disk, number, thorough).map(|error| error.to_string())
+        } else if let Some(number) = catalog::number_of(&name) {
+            let error = table(&CatalogDisk::of(&disk), number, thorough);
+            error.map(|error| of_log(catalog::failed(error)))
+        } else if let (Some(number), Some(identity)) = (sorted::number_of(&name), identity) {
+            sorted_file(&disk, number, identity, thorough)
+        } else {
+            match name.as_str() {
+                manifest::NAME => Manifest::read(&*disk).err().map(of_log),
+                manifest::COPY => Manifest::read_copy(&*disk).err().map(of_log),
+                commits_file::NAME => marker(&*disk),
                 _ => disk.open(&name).err().map(|error| error.to_string()),
-            },
+            }
         };
         // A file can be removed concurrently.
         let why = why.filter(|_| data.join(&name).exists());
@@ -73,17 +80,14 @@ fn marker(disk: &dyn Disk) -> Option<String> {
 }
 
 /// Returns the error of a table, if any. If `thorough`, every block is checked.
-fn table(disk: &Arc<dyn Disk>, number: u64, thorough: bool) -> Option<String> {
+fn table(disk: &Arc<dyn Disk>, number: u64, thorough: bool) -> Option<TableError> {
     let table = match Table::open(disk, number) {
         Ok(table) => table,
-        Err(error) => return Some(error.to_string()),
+        Err(error) => return Some(error),
     };
     let cache = BlockCache::new(1 << 20);
     let mut pairs = table.iter_from(&[], &cache);
-    thorough
-        .then(|| pairs.find_map(Result::err))
-        .flatten()
-        .map(|error| error.to_string())
+    thorough.then(|| pairs.find_map(Result::err)).flatten()
 }
 
 /// Returns the error of a sorted file, if any. If `thorough`, everything but the lists of blocks'

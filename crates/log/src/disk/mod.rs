@@ -1,6 +1,7 @@
 //! The engine in a folder. `format.md`, shown on [`DiskLog`]'s page, documents the on-disk format and
 //! the commit protocol.
 
+mod catalog;
 mod damage;
 mod draft;
 mod engine;
@@ -17,6 +18,7 @@ mod order;
 mod pace;
 mod queue;
 mod reader;
+mod rebuild;
 mod recovery;
 mod rewrite;
 mod segments;
@@ -61,6 +63,7 @@ use written::{Counted, Counters};
 
 pub use inspect::BadFile;
 pub use options::{DiskOptions, Durability};
+pub use rebuild::Rebuilt;
 pub use recovery::{GivenUp, Recovery};
 pub use written::Written;
 
@@ -154,6 +157,23 @@ impl DiskLog {
     pub fn bad_files(folder: impl AsRef<Path>) -> Result<Vec<BadFile>, Error> {
         let folder = folder.as_ref();
         inspect::bad_files(folder, true).map_err(|error| Error::file(folder, error))
+    }
+
+    /// Rebuilds the index of the log in `folder`, which must not be open, and the manifest if it is
+    /// damaged: for a log whose files of the index are damaged or missing. The catalog and the
+    /// sorted files have all that was in them. If the catalog is damaged or missing, it is rebuilt from
+    /// the index. It blocks until the index is written, and needs as much space as the index.
+    ///
+    /// # Errors
+    ///
+    /// [Locked](Error::is_locked) if a process has the log open; [damaged](Error::is_damaged) if
+    /// both the index and the catalog are, or the manifest and its copy are, or the end of a sorted
+    /// file; storage. The log is as it was then.
+    pub fn rebuild_index(folder: impl AsRef<Path>) -> Result<Rebuilt, Error> {
+        let folder = folder.as_ref();
+        let _lock = recovery::lock(folder)?;
+        let disk = recovery::disk(folder)?;
+        rebuild::rebuild(&disk).map_err(|error| blame(folder, error))
     }
 
     /// Returns what was found when the log was opened.

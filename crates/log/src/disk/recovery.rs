@@ -13,8 +13,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use headwater_journal::{Disk, Frame, Index, Journal, Options, OsDisk, segment_name, table_number};
+use headwater_journal::{
+    Disk, Frame, Index, Journal, Options, OsDisk, TableRef, segment_name, table_number,
+};
 
+use super::catalog::{self, CatalogDisk};
 use super::damage::DamageMet;
 use super::failure::io_failure;
 use super::format::commit::{Commit, Part};
@@ -175,7 +178,23 @@ pub(crate) fn disk(folder: &Path) -> Result<Arc<dyn Disk>, Error> {
 
 /// Returns `true` for a file with data, which a log without a manifest doesn't have.
 fn is_data(name: &str) -> bool {
-    sorted::number_of(name).is_some() || table_number(name).is_some() || name.ends_with(".seg")
+    let is_table = table_number(name).is_some() || catalog::number_of(name).is_some();
+    is_table || sorted::number_of(name).is_some() || name.ends_with(".seg")
+}
+
+fn lacks(name: &str) -> Error {
+    Error::damaged(format!("the file `{DATA}/{name}` is missing"))
+}
+
+/// Returns an error if a disk without a manifest has data. A crash can leave a new log without one.
+pub(crate) fn lacks_manifest(disk: &dyn Disk) -> Result<Option<Error>, Error> {
+    let names = disk.list().map_err(io_failure)?;
+    let mut has_data = names.iter().any(|name| is_data(name));
+    if !has_data && names.iter().any(|name| name == commits_file::NAME) {
+        let (_, mark) = Marker::open(disk).map_err(io_failure)?;
+        has_data = mark.is_some_and(|mark| mark.commit > 0);
+    }
+    Ok(has_data.then(|| lacks(manifest::NAME)))
 }
 
 /// Reads or creates the manifest and the marker.
@@ -184,17 +203,9 @@ fn root(disk: &dyn Disk, options: &DiskOptions) -> Result<(Manifest, Marker, Com
     let names = disk.list().map_err(io_failure)?;
     let has = |name: &str| names.iter().any(|it| it == name);
     let new = Committed { commit: 0, synced };
-    let lacks = |name: &str| Error::damaged(format!("the file `{DATA}/{name}` is missing"));
     let Some(manifest) = Manifest::read(disk)? else {
-        if names.iter().any(|name| is_data(name)) {
-            return Err(lacks(manifest::NAME));
-        }
-        if has(commits_file::NAME) {
-            // A crash can leave a new log without a manifest.
-            let (_, mark) = Marker::open(disk).map_err(io_failure)?;
-            if mark.is_some_and(|mark| mark.commit > 0) {
-                return Err(lacks(manifest::NAME));
-            }
+        if let Some(error) = lacks_manifest(disk)? {
+            return Err(error);
         }
         let marker = Marker::create(disk, synced).map_err(io_failure)?;
         let manifest = Manifest::new(Identity::random().number());
@@ -220,15 +231,18 @@ fn root(disk: &dyn Disk, options: &DiskOptions) -> Result<(Manifest, Marker, Com
 pub(crate) fn open(disk: &Arc<dyn Disk>, options: &DiskOptions) -> Result<Opened, Error> {
     let started = Instant::now();
     let (manifest, mut marker, mark) = root(&**disk, options)?;
+    manifest.restore_copy(&**disk).map_err(io_failure)?;
     remove_unnamed(&**disk, &manifest)?;
     let index = Index::open(Arc::clone(disk), &manifest.tables, options.cache_bytes)?;
+    let catalog = Index::open(CatalogDisk::of(disk), &manifest.catalog, 0);
+    let catalog = catalog.map_err(catalog::failed)?;
     let sorted: Result<Vec<_>, Error> = manifest
         .sorted
         .iter()
         .map(|number| Ok(Arc::new(Sorted::open(disk, *number, manifest.identity)?)))
         .collect();
     let (identity, from, base) = (manifest.identity, manifest.segments, manifest.head);
-    let store = Store::new(Arc::clone(disk), manifest, index, sorted?);
+    let store = Store::new(Arc::clone(disk), manifest, index, catalog, sorted?);
     let mut settings = Options::default();
     settings.segment_bytes = options.segment_bytes;
     settings.loose_from = (!mark.synced).then_some(0);
@@ -328,11 +342,12 @@ pub(crate) fn open(disk: &Arc<dyn Disk>, options: &DiskOptions) -> Result<Opened
 }
 
 /// Removes the files that a crash left before the manifest named them, or after it did.
-fn remove_unnamed(disk: &dyn Disk, manifest: &Manifest) -> Result<(), Error> {
+pub(crate) fn remove_unnamed(disk: &dyn Disk, manifest: &Manifest) -> Result<(), Error> {
+    let has = |tables: &[TableRef], number| tables.iter().any(|it| it.number == number);
     let is_named = |name: &str| {
-        let is_table = |number| manifest.tables.iter().any(|it| it.number == number);
-        let is_sorted = |number: u64| manifest.sorted.contains(&number);
-        table_number(name).is_none_or(is_table) && sorted::number_of(name).is_none_or(is_sorted)
+        table_number(name).is_none_or(|number| has(&manifest.tables, number))
+            && catalog::number_of(name).is_none_or(|number| has(&manifest.catalog, number))
+            && sorted::number_of(name).is_none_or(|number| manifest.sorted.contains(&number))
     };
     for name in disk.list().map_err(io_failure)? {
         if !is_named(&name) {

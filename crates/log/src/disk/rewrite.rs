@@ -21,7 +21,7 @@ use super::format::manifest::Manifest;
 use super::format::record;
 use super::segments::{Sealed, SegmentFile};
 use super::sorted::{self, Entry, Item, Sorted, sorted_name};
-use super::store::Store;
+use super::store::{Store, Tables};
 use crate::error::Error;
 
 /// Bytes that are read at once if records follow each other closely.
@@ -176,7 +176,9 @@ pub(crate) fn sort(
 pub(crate) fn close_gap(store: &Store, after: Tail) -> Result<(), Error> {
     let sealed: Vec<_> = store.segments.read().sealed().cloned().collect();
     sort(store, &sealed, &Opening)?;
-    store.install(None, |manifest| manifest.segments.tail = after)?;
+    store.install(Tables::default(), |manifest| {
+        manifest.segments.tail = after;
+    })?;
     Ok(())
 }
 
@@ -259,7 +261,7 @@ fn replace(
             store.remove(&sorted_name(file.number()));
         }
     };
-    let mut prepare = || -> Result<Option<Install>, Error> {
+    let mut prepare = || -> Result<Tables, Error> {
         let mut changes = changes.take().unwrap_or_default();
         let kept: HashSet<Vec<u8>> = changes.iter().map(|(key, _)| key.clone()).collect();
         for file in old {
@@ -274,11 +276,14 @@ fn replace(
         changes.dedup();
         terms.sync()?;
         match changes.is_empty() {
-            true => Ok(None),
-            false => Ok(Some(Install::Add(store.write_table(changes)?))),
+            true => Ok(Tables::default()),
+            false => Ok(Tables {
+                index: Some(Install::Add(store.write_table(changes)?)),
+                catalog: None,
+            }),
         }
     };
-    let table = prepare().inspect_err(|_| undo())?;
+    let tables = prepare().inspect_err(|_| undo())?;
     let mut list = store.sorted.read().to_vec();
     let is_old = |file: &Arc<Sorted>| old.iter().any(|it| it.number() == file.number());
     let place = list.iter().position(is_old).unwrap_or(list.len());
@@ -288,7 +293,7 @@ fn replace(
         store.files.write().insert(file.number(), Arc::clone(file));
     }
     let numbers = list.iter().map(|file| file.number()).collect();
-    let installed = store.install(table, |manifest| {
+    let installed = store.install(tables, |manifest| {
         manifest.sorted = numbers;
         change(manifest);
     });

@@ -5,9 +5,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use headwater_journal::{Disk, Index, Install, Table};
+use headwater_journal::{
+    Disk, Index, Install, Table, TableError, TableRef, TableWriter, table_name,
+};
 use parking_lot::{Mutex, RwLock};
 
+use super::catalog::{self, CatalogDisk, catalog_name};
 use super::failure::io_failure;
 use super::format::bytes::Malformed;
 use super::format::commit::IndexChange;
@@ -41,6 +44,8 @@ pub(crate) struct Store {
     pub(crate) identity: Identity,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) index: Index,
+    /// The tables of the catalog. It has no changes in memory.
+    catalog: Index,
     pub(crate) segments: RwLock<Segments>,
     /// In the order of their positions.
     pub(crate) sorted: RwLock<Arc<[Arc<Sorted>]>>,
@@ -69,6 +74,7 @@ impl Store {
         disk: Arc<dyn Disk>,
         manifest: Manifest,
         index: Index,
+        catalog: Index,
         sorted: Vec<Arc<Sorted>>,
     ) -> Self {
         let files = sorted.iter().map(|file| (file.number(), Arc::clone(file)));
@@ -77,6 +83,7 @@ impl Store {
             identity: Identity::new(manifest.identity),
             disk,
             index,
+            catalog,
             segments: RwLock::default(),
             files: RwLock::new(files),
             sorted: RwLock::new(sorted.into()),
@@ -351,21 +358,23 @@ impl Store {
         is_frozen
     }
 
-    /// Writes the frozen changes of the index into a table. Returns `true` if there were any.
+    /// Writes the frozen changes of the index into a table, and another one of the catalog. Returns
+    /// `true` if there were any.
     pub(crate) fn checkpoint(&self) -> Result<bool, Error> {
         let _alone = self.checkpointing.lock();
         let Some(head) = *self.frozen.lock() else {
             return Ok(false);
         };
-        let table = self.index.write_frozen(self.next_file());
-        match table.map_err(io_failure)? {
-            Some(table) => {
-                self.install(Some(Install::Checkpoint(table)), |manifest| {
-                    manifest.head = head;
-                })?;
-            }
-            None => self.install(None, |manifest| manifest.head = head)?,
+        let mut tables = Tables::default();
+        let write = |disk| self.index.write_frozen(disk, self.next_file());
+        if let Some(table) = write(&self.disk).map_err(io_failure)? {
+            let number = table.number();
+            tables.index = Some(Install::Checkpoint(table));
+            let table = write(&CatalogDisk::of(&self.disk));
+            let table = table.inspect_err(|_| self.remove(&table_name(number)));
+            tables.catalog = table.map_err(io_failure)?.map(Install::Add);
         }
+        self.install(tables, |manifest| manifest.head = head)?;
         *self.frozen.lock() = None;
         Ok(true)
     }
@@ -374,19 +383,20 @@ impl Store {
     /// besides. If nothing was changed, a new table is removed.
     pub(crate) fn install(
         &self,
-        tables: Option<Install>,
+        tables: Tables,
         change: impl FnOnce(&mut Manifest),
     ) -> Result<(), NotInstalled> {
         let mut manifest = self.manifest.lock();
         let mut next = manifest.clone();
-        if let Some(tables) = &tables {
-            next.tables = self.index.after(tables);
+        if let Some(table) = &tables.index {
+            next.tables = self.index.after(table);
+        }
+        if let Some(table) = &tables.catalog {
+            next.catalog = self.catalog.after(table);
         }
         change(&mut next);
         if let Err(error) = next.prepare(&*self.disk) {
-            if let Some(tables) = &tables {
-                self.remove(&headwater_journal::table_name(tables.number()));
-            }
+            tables.names().for_each(|name| self.remove(&name));
             return Err(NotInstalled {
                 error: io_failure(error),
                 is_unchanged: true,
@@ -397,11 +407,14 @@ impl Store {
             is_unchanged: false,
         })?;
         *manifest = next;
-        let removed = tables.map(|tables| self.index.install(tables));
+        let removed = tables.index.map(|table| self.index.install(table));
+        let of_catalog = tables.catalog.map(|table| self.catalog.install(table));
         drop(manifest);
-        for number in removed.into_iter().flatten() {
-            self.remove(&headwater_journal::table_name(number));
-        }
+        let removed = removed.into_iter().flatten().map(table_name);
+        let of_catalog = of_catalog.into_iter().flatten().map(catalog_name);
+        removed
+            .chain(of_catalog)
+            .for_each(|name| self.remove(&name));
         Ok(())
     }
 
@@ -412,21 +425,41 @@ impl Store {
         }
     }
 
-    /// Merges tables of the index, if there are many. Returns `true` if it did.
+    /// Merges tables of the index and of the catalog, if there are many. Returns `true` if it did.
     pub(crate) fn merge_tables(&self, stop: &dyn Fn() -> bool) -> Result<bool, Error> {
-        let Some(inputs) = self.index.plan_merge() else {
-            return Ok(false);
+        let merge = |index: &Index| -> Result<Option<Install>, TableError> {
+            let Some(old) = index.plan_merge() else {
+                return Ok(None);
+            };
+            let merged = index.merge(&old, self.next_file(), stop)?;
+            Ok(
+                merged.map(|(table, TableRef { level, .. })| Install::Replace {
+                    old,
+                    table,
+                    level,
+                }),
+            )
         };
-        let Some((table, made)) = self.index.merge(&inputs, self.next_file(), stop)? else {
-            return Ok(false);
+        let tables = Tables {
+            index: merge(&self.index)?,
+            catalog: None,
         };
-        let replace = Install::Replace {
-            old: inputs,
-            table,
-            level: made.level,
+        let mut is_merged = self.install_some(tables)?;
+        let tables = Tables {
+            index: None,
+            catalog: merge(&self.catalog).map_err(catalog::failed)?,
         };
-        self.install(Some(replace), |_| {})?;
-        Ok(true)
+        is_merged |= self.install_some(tables)?;
+        Ok(is_merged)
+    }
+
+    /// Changes the list of tables, if there is a change.
+    fn install_some(&self, tables: Tables) -> Result<bool, Error> {
+        let is_some = tables.names().next().is_some();
+        if is_some {
+            self.install(tables, |_| {})?;
+        }
+        Ok(is_some)
     }
 
     /// Writes pairs into a table, in the order of their keys.
@@ -436,13 +469,29 @@ impl Store {
     ) -> Result<Table, Error> {
         let number = self.next_file();
         let write = || {
-            let mut writer = headwater_journal::TableWriter::create(&self.disk, number)?;
+            let mut writer = TableWriter::create(&self.disk, number)?;
             for (key, value) in pairs {
                 writer.put(&key, value.as_deref())?;
             }
             writer.finish()
         };
         write().map_err(io_failure)
+    }
+}
+
+/// New tables.
+#[derive(Default)]
+pub(crate) struct Tables {
+    pub(crate) index: Option<Install>,
+    pub(crate) catalog: Option<Install>,
+}
+
+impl Tables {
+    /// Returns the names of their files.
+    fn names(&self) -> impl Iterator<Item = String> + '_ {
+        let index = self.index.iter().map(|table| table_name(table.number()));
+        let catalog = self.catalog.iter();
+        index.chain(catalog.map(|table| catalog_name(table.number())))
     }
 }
 

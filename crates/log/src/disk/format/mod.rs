@@ -11,4 +11,4 @@ pub(crate) mod record;
 pub(crate) use crate::encoding as bytes;
 
 /// The version of this format.
-pub(crate) const VERSION: u64 = 4;
+pub(crate) const VERSION: u64 = 5;

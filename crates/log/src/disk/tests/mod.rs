@@ -13,6 +13,7 @@ mod flips;
 mod load;
 mod model;
 mod observed;
+mod rebuilds;
 #[path = "../../../../journal/tests/journal/sim.rs"]
 #[allow(dead_code, reason = "the tests of the journal use the rest")]
 mod sim;
