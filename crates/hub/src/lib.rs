@@ -118,6 +118,7 @@ use self::{
 pub use access::JwksUrlError;
 pub use access::{Auth, Decision};
 pub use durable::{Durable, DurableBuilder};
+pub use forward::ForwardLayer;
 pub use limits::{Limits, RateLimits};
 pub use options::{AdvertisedUrlError, Cors, Options};
 #[cfg(feature = "relay")]
@@ -324,10 +325,40 @@ impl Hub {
         let app = app.layer(headwater::layer()).layer(headers);
         // Outermost: the owner checks the requests that it gets, and its responses are complete.
         let app = match core.ownership {
-            Some(_) => app.layer(forward::ForwardLayer::new(&core)),
+            Some(_) => app.layer(ForwardLayer::new(&core)),
             None => app,
         };
         app.with_state(core)
+    }
+
+    /// Returns a layer for routes of the app whose handlers are [durable](Self::durable), or use `Hub::relay`. On
+    /// a [shared log](Options::shared_log), it forwards their requests to the owner: to the same path at the host and port
+    /// that the owner [advertises](Options::advertise). While there is no owner to reach, it answers 503, or 502 if the owner was lost with the
+    /// request. Otherwise it does nothing.
+    ///
+    /// Layers inside of it run on the owner alone, and layers around it on both: authentication that is around it
+    /// sees the client's credentials on both.
+    ///
+    /// ```
+    /// use futures_util::stream;
+    /// use headwater::{App, Path, Problem, State, post};
+    /// use headwater_hub::{Durable, Hub};
+    ///
+    /// async fn count(State(hub): State<Hub>, Path(id): Path<String>) -> Result<Durable<u32>, Problem> {
+    ///     hub.durable(format!("counts/{id}")).run(|| stream::iter(0..3)).await
+    /// }
+    ///
+    /// fn app(hub: Hub) -> App {
+    ///     App::new("Counts", "1.0.0")
+    ///         .route("/counts/{id}", post(count))
+    ///         .layer(hub.owner_layer())
+    ///         .with_state(hub.clone())
+    ///         .merge(hub.app())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn owner_layer(&self) -> ForwardLayer {
+        ForwardLayer::on_routes(&self.0)
     }
 
     /// Stops the hub's background tasks. Ingest jobs end, and their streams are closed as

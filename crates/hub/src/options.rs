@@ -1,4 +1,4 @@
-mod advertised;
+pub(crate) mod advertised;
 #[cfg(any(feature = "gather", feature = "relay"))]
 mod upstream;
 
@@ -145,8 +145,8 @@ impl Options {
     /// durable handlers run on one of them at a time, the owner. It holds a lease in the log. If it ends,
     /// another one takes over: at once after [`Hub::stop`](crate::Hub::stop), otherwise when the lease of
     /// 10 s has ended. The others forward requests for these to the URL that it
-    /// [advertises](Self::advertise). [`Hub::durable`](crate::Hub::durable) and `Hub::relay` aren't
-    /// forwarded: on another hub they fail with 503.
+    /// [advertises](Self::advertise). [`Hub::durable`](crate::Hub::durable) and `Hub::relay` fail with 503 on another
+    /// hub, unless their routes have the layer that [`Hub::owner_layer`](crate::Hub::owner_layer) returns.
     ///
     /// A ticket that one hub issues is valid at all of them, and redeemed once by all together. The log has the token with
     /// which it was requested, or the proof of a key, encrypted under the ticket. The hub that redeems the ticket verifies it.

@@ -170,7 +170,7 @@ impl DurableBuilder {
     /// - 429: the hub's [limit](crate::Limits) for ingest jobs or for readers is reached, or the
     ///   [rate](crate::Options::rate_limits) of the client's address for open readers.
     /// - 503: the hub is [stopping](Hub::stop), or isn't the owner of a
-    ///   [shared log](crate::Options::shared_log) now.
+    ///   [shared log](crate::Options::shared_log) now. [`Hub::owner_layer`] forwards such requests to the owner.
     /// - Errors of the log.
     ///
     /// # Cancel safety

@@ -5,6 +5,9 @@
 //!                          └─► the owner's URL ─► response, as the owner sends it
 //! ```
 //!
+//! [`Hub::owner_layer`](crate::Hub::owner_layer) is the same layer for an app's own routes, and forwards all of
+//! their requests.
+//!
 //! The owner gets the request as its client sent it, with its credentials and its `Host`, and judges it.
 //! Only headers about the connection are dropped. `X-Forwarded-*` has the client as this hub knows it, and
 //! counts if the owner trusts this hub as a proxy. A forwarded request has the header [`FORWARDED`]. A hub
@@ -21,6 +24,7 @@ mod sending;
 
 use std::{
     convert::Infallible,
+    fmt,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -28,7 +32,7 @@ use std::{
 
 use axum::{
     body::Body,
-    extract::Request,
+    extract::{OriginalUri, Request},
     response::{IntoResponse, Response},
 };
 use futures_util::future::Either;
@@ -42,6 +46,7 @@ use self::sending::Sender;
 use crate::{
     error::Failure,
     ingest::is_watched,
+    options::advertised,
     ownership::{Ownership, Place},
     protocol::path::{self, GATHER, RELAY, RESERVED},
     state::HubState,
@@ -71,21 +76,40 @@ fn refusal(code: &str, detail: &str) -> Failure {
     Failure::from(problem.with("code", code)).header(header::RETRY_AFTER, RETRY_AFTER)
 }
 
-/// Creates the layer of a hub that shares its log.
+/// The layer that [`Hub::owner_layer`](crate::Hub::owner_layer) returns.
 #[derive(Clone)]
-pub(crate) struct ForwardLayer(Arc<Forwarding>);
+pub struct ForwardLayer(Arc<Forwarding>);
 
 struct Forwarding {
     hub: Arc<HubState>,
     sender: Sender,
+    /// `true` if it is on routes of the app, all of which belong to the owner.
+    is_on_routes: bool,
 }
 
 impl ForwardLayer {
+    /// Creates the layer of a hub's own routes.
     pub(crate) fn new(hub: &Arc<HubState>) -> Self {
+        Self::of(hub, false)
+    }
+
+    /// Creates a layer for routes of the app.
+    pub(crate) fn on_routes(hub: &Arc<HubState>) -> Self {
+        Self::of(hub, true)
+    }
+
+    fn of(hub: &Arc<HubState>, is_on_routes: bool) -> Self {
         Self(Arc::new(Forwarding {
             hub: Arc::clone(hub),
             sender: Sender::default(),
+            is_on_routes,
         }))
+    }
+}
+
+impl fmt::Debug for ForwardLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForwardLayer").finish_non_exhaustive()
     }
 }
 
@@ -102,7 +126,7 @@ impl<S> Layer<S> for ForwardLayer {
 
 /// The service that [`ForwardLayer`] creates.
 #[derive(Clone)]
-pub(crate) struct Forward<S> {
+pub struct Forward<S> {
     forwarding: Arc<Forwarding>,
     inner: S,
 }
@@ -132,8 +156,7 @@ where
         if !is_elsewhere {
             headers::restore(request.headers_mut());
         }
-        let root = hub.options.root.as_str();
-        if belongs_to_owner(root, request.method(), request.uri()) {
+        if forwarding.belongs_to_owner(&request) {
             if ownership.place() == Place::Here {
                 return Either::Left(self.inner.call(request));
             }
@@ -143,7 +166,7 @@ where
                 Ok(forwarding.forward(parts, body).await)
             }));
         }
-        if request.method() != Method::GET || !is_elsewhere {
+        if forwarding.is_on_routes || request.method() != Method::GET || !is_elsewhere {
             return Either::Left(self.inner.call(request));
         }
         // Perhaps a read of a stream whose watchers count. Its stream decides.
@@ -167,8 +190,22 @@ where
 }
 
 impl Forwarding {
+    /// Returns `true` if the owner alone can answer a request, whatever is in the log.
+    fn belongs_to_owner(&self, request: &Request) -> bool {
+        let root = self.hub.options.root.as_str();
+        // A preflight is answered without any state.
+        request.method() != Method::OPTIONS
+            && (self.is_on_routes || belongs_to_owner(root, request.uri()))
+    }
+
     /// Returns the owner's response to a request.
-    async fn forward(&self, parts: Parts, body: Body) -> Response {
+    async fn forward(&self, mut parts: Parts, body: Body) -> Response {
+        // A part of the path may have been taken off where the routes are nested.
+        if self.is_on_routes
+            && let Some(OriginalUri(uri)) = parts.extensions.get()
+        {
+            parts.uri = uri.clone();
+        }
         let Some(ownership) = &self.hub.ownership else {
             return to_owner();
         };
@@ -201,8 +238,12 @@ impl Forwarding {
                 return Err(refusal("no_owner", detail));
             }
         };
+        let url = match self.is_on_routes {
+            true => advertised::origin(&url),
+            false => &url,
+        };
         let over = ownership.over(term);
-        self.sender.send(&url, parts, body, over).await
+        self.sender.send(url, parts, body, over).await
     }
 
     /// Returns `true` for a read with a ticket of a stream whose watchers count. The ticket is valid once, so
@@ -224,12 +265,8 @@ impl Forwarding {
     }
 }
 
-/// Returns `true` if the owner alone can answer a request, whatever is in the log.
-fn belongs_to_owner(root: &str, method: &Method, uri: &Uri) -> bool {
-    // A preflight is answered without any state.
-    if method == Method::OPTIONS {
-        return false;
-    }
+/// Returns `true` for a path of the hub's own that belongs to the owner.
+fn belongs_to_owner(root: &str, uri: &Uri) -> bool {
     let is_under = |rest: &str| rest.is_empty() || rest.starts_with('/');
     let path = uri.path();
     let reserved = path.strip_prefix(root.trim_end_matches('/'));
@@ -256,8 +293,7 @@ mod tests {
 
     #[test]
     fn subscriptions_relays_and_stored_gathers_belong_to_the_owner() {
-        let is =
-            |root: &str, uri: &str| belongs_to_owner(root, &Method::POST, &uri.parse().unwrap());
+        let is = |root: &str, uri: &str| belongs_to_owner(root, &uri.parse().unwrap());
         assert!(is("/streams", "/streams/__ds/subscriptions/a"));
         assert!(is("/streams", "/streams/__ds"));
         assert!(is("/", "/__ds/jwks.json"));
@@ -271,7 +307,5 @@ mod tests {
         assert!(!is("/streams", "/relays"));
         assert_eq!(is("/streams", "/gather?stream=a"), cfg!(feature = "gather"));
         assert!(!is("/streams", "/gather?concurrency=2"));
-        let preflight = "/relay".parse().unwrap();
-        assert!(!belongs_to_owner("/streams", &Method::OPTIONS, &preflight));
     }
 }

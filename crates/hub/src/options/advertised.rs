@@ -40,9 +40,24 @@ pub(super) fn parse(url: &str) -> Result<String, AdvertisedUrlError> {
     Ok(url.trim_end_matches('/').to_owned())
 }
 
+/// Returns a URL without its path.
+pub(crate) fn origin(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |scheme| scheme + 3);
+    let path = url[host..].find('/');
+    path.map_or(url, |path| &url[..host + path])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_origin_of_a_url_has_no_path() {
+        for url in ["http://a", "http://a/", "http://a/b/c"] {
+            assert_eq!(origin(url), "http://a");
+        }
+        assert_eq!(origin("http://[::1]:80/b"), "http://[::1]:80");
+    }
 
     #[test]
     fn a_url_has_a_scheme_and_a_host_and_no_credentials_or_query() {

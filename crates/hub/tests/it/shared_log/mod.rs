@@ -11,8 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::stream;
+use headwater::{App, Path, Problem, State, post};
 use headwater_client::{Egress, internals};
-use headwater_hub::{Hub, Options};
+use headwater_hub::{Durable, Hub, Options};
 use headwater_log::{Append, Create, Log, MemoryLog, Settings, StreamName};
 use http::Method;
 use reqwest::{Client, RequestBuilder, Response};
@@ -27,6 +29,25 @@ struct Member {
     url: String,
     runtime: Option<Runtime>,
     client: Client,
+}
+
+/// Counts. All requests for one id share the numbers.
+async fn count(
+    State(hub): State<Hub>,
+    Path(id): Path<String>,
+    body: String,
+) -> Result<Durable<String>, Problem> {
+    let numbers = move || stream::iter((0..3).map(move |n| format!("{body}{n}")));
+    hub.durable(format!("counts/{id}")).run(numbers).await
+}
+
+/// An app with routes of its own, of which some are nested.
+fn app(hub: &Hub) -> App {
+    let counts = || {
+        let counts = App::new("Counts", "1.0.0").route("/counts/{id}", post(count));
+        counts.layer(hub.owner_layer()).with_state(hub.clone())
+    };
+    counts().nest("/nested", counts()).merge(hub.app())
 }
 
 fn options() -> Options {
@@ -55,7 +76,7 @@ impl Member {
             };
             let hub = Hub::with_options(log, options);
             hub.start();
-            let server = headwater::serve(hub.app(), listener)
+            let server = headwater::serve(app(&hub), listener)
                 .hosts(headwater::Hosts::any())
                 .quiet();
             tokio::spawn(server.into_future());

@@ -169,6 +169,39 @@ async fn a_stored_gather_runs_on_the_owner_and_another_one_anywhere() {
 }
 
 #[tokio::test]
+async fn requests_of_routes_with_the_layer_reach_durable_handlers_on_the_owner() {
+    let (mut owner, other) = two().await;
+    let count = async |hub: &Member, path: &str| {
+        let request = hub.request(Method::POST, path).body("n");
+        let answer = request
+            .header("accept", "application/x-ndjson")
+            .send()
+            .await;
+        let answer = answer.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let whole = (200, "\"n0\"\n\"n1\"\n\"n2\"\n".to_owned());
+    for (hub, id) in [(&other, "one"), (&owner, "two")] {
+        assert_eq!(count(hub, &format!("/counts/{id}")).await, whole);
+        assert_eq!(
+            count(hub, &format!("/nested/counts/nested-{id}")).await,
+            whole
+        );
+    }
+    // The stream is there for all.
+    let stored = other.request(Method::GET, "/streams/counts/nested-one?live=false");
+    assert_eq!(stored.send().await.unwrap().status(), 200);
+    // Its own preflight isn't forwarded.
+    let preflight = other.request(Method::OPTIONS, "/counts/one");
+    let preflight = preflight.header("headwater-forwarded", "1").send();
+    assert_ne!(preflight.await.unwrap().status(), 503);
+    owner.kill();
+    let (status, problem) = count(&other, "/counts/three").await;
+    assert_eq!(status, 503, "{problem}");
+    assert!(problem.contains("owner_unreachable"), "{problem}");
+}
+
+#[tokio::test]
 async fn durable_handlers_run_on_the_owner_alone() {
     let (owner, other) = two().await;
     let run = async |hub: &Hub| {
