@@ -257,10 +257,9 @@ fn rust(nats: &OnceLock<Installed>) -> Result<(), String> {
     run(tests().arg("--no-run"))?;
     let mut tests = tests();
     if has_nextest {
-        // Nearly half of the time of these tests is spent waiting.
+        // Half of the time of these tests is spent waiting.
         let processors = thread::available_parallelism().map_or(1, usize::from);
-        let threads = processors + processors.div_ceil(2);
-        tests.args(["--test-threads", &threads.to_string()]);
+        tests.args(["--test-threads", &(2 * processors).to_string()]);
         tests.args(["-E", "not package(headwater-fuzz)"]);
     }
     match nats.wait() {
@@ -325,6 +324,8 @@ fn e2e(python: &Installed, built: &Installed, fuzz_ends: impl FnOnce()) -> Resul
 
 /// Runs the protocol's own conformance suite against `headwater serve`, once for each engine, and
 /// against two hubs on a cluster. Fails unless every test passes.
+///
+/// The suite waits most of the time, so that on the cluster runs beside the others. Its output follows.
 fn conformance(node: &Path, built: &Path, nats: &Path) -> Result<(), String> {
     let hub = built.join("headwater");
     let suite = || {
@@ -332,15 +333,28 @@ fn conformance(node: &Path, built: &Path, nats: &Path) -> Result<(), String> {
         node.arg("tests/conformance/run.mjs").arg(&hub);
         node
     };
-    run(&mut suite())?;
-    for hubs in ["1", "2"] {
-        run(suite().arg("--nats").arg(nats).args(["--hubs", hubs]))?;
-    }
     let data = std::env::temp_dir().join(format!("headwater-conformance-{}", std::process::id()));
-    let outcome = run(suite().arg("--data").arg(&data));
+    let log = data.with_extension("log");
+    let on_cluster = |hubs: &str| {
+        let mut suite = suite();
+        suite.arg("--nats").arg(nats).args(["--hubs", hubs]);
+        run_to_file(&mut suite, &log)
+    };
+    let (own, on_cluster) = thread::scope(|scope| {
+        let beside = scope.spawn(|| on_cluster("1").and(on_cluster("2")));
+        let own = run(&mut suite()).and(run(suite().arg("--data").arg(&data)));
+        (
+            own,
+            beside.join().unwrap_or_else(|panic| resume_unwind(panic)),
+        )
+    });
+    println!("on a cluster, with one hub and with two:");
+    print!("{}", fs::read_to_string(&log).unwrap_or_default());
+    // A file in the folder for temporary ones, which may stay.
+    let _ = fs::remove_file(&log);
     fs::remove_dir_all(&data)
         .map_err(|error| format!("{} cannot be removed: {error}", data.display()))?;
-    outcome
+    own.and(on_cluster)
 }
 
 /// Builds the programs that the tests start, and returns their folder.
