@@ -116,7 +116,7 @@ impl Failure {
     /// Prints the message and returns the exit status.
     pub(crate) fn report(self) -> ExitCode {
         if let Some(message) = self.message {
-            eprintln!("headwater: {message}");
+            report!("headwater: {message}");
         }
         ExitCode::from(self.code)
     }

@@ -179,7 +179,7 @@ fn create(
                 info.id
             ))
         })?;
-    eprintln!(
+    report!(
         "The key {} ({}) is in {}, by its hash: it can't be shown again.",
         info.id,
         info.name,
@@ -191,7 +191,7 @@ fn create(
 fn list(args: &List, file: &KeyFile, now: SystemTime) -> Result<(), Failure> {
     let keys = file.list().map_err(|error| at(file, &error))?;
     if keys.is_empty() {
-        eprintln!("{} has no keys", file.path().display());
+        report!("{} has no keys", file.path().display());
         return Ok(());
     }
     if args.json {

@@ -4,6 +4,16 @@
 //! command's result into an exit status. `headwater-client` does the client's network I/O, and
 //! `headwater-hub` serves.
 
+#![warn(clippy::print_stderr)]
+
+/// Prints a line to stderr. If it can't be written, it is lost: `eprintln!` would panic.
+macro_rules! report {
+    ($($line:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($line)*);
+    }};
+}
+
 mod args;
 mod check;
 mod exit;

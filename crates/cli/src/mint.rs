@@ -92,7 +92,7 @@ fn signing_key(args: &Mint) -> Result<SigningKey, Failure> {
     };
     let secret = key_file::read_secret(path)?;
     if let Some(warning) = secret.warning {
-        eprintln!("headwater: {warning}");
+        report!("headwater: {warning}");
     }
     let key = match is_secret {
         true => SigningKey::from_secret(&secret.bytes),

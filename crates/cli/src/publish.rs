@@ -76,7 +76,7 @@ pub(crate) async fn run(args: Publish, mut interrupt: Interrupt) -> Result<(), F
     let writer = options.open().await?;
     let mut account = Account::new(&args);
     if args.is_by_hand() {
-        eprintln!(
+        report!(
             "publishing to {}: each line is a message; Ctrl-D ends",
             args.stream
         );
@@ -160,7 +160,7 @@ async fn publish_lines(
         if by_hand && args.producer.is_none() {
             let flushed = writer.flush().await;
             flushed.map_err(|error| account.blame(error, writer))?;
-            eprintln!("{} stored", writer.acknowledged());
+            report!("{} stored", writer.acknowledged());
         }
     }
 }
@@ -298,7 +298,7 @@ impl Account {
         if let Some(progress) = &self.progress {
             progress.finish(self.messages, self.bytes);
             if self.skipped > 0 {
-                eprintln!("{} of them were already stored", self.skipped);
+                report!("{} of them were already stored", self.skipped);
             }
         }
     }

@@ -142,7 +142,7 @@ pub(crate) async fn run(relay: Relay, mut interrupt: Interrupt) -> Result<(), Fa
     if relay.detach {
         // The output may be closed.
         let _ = writeln!(std::io::stdout(), "{}", started.stream);
-        eprintln!("{}", how_to_abort(&started));
+        report!("{}", how_to_abort(&started));
         return Ok(());
     }
     let settings = args::Output {
@@ -158,7 +158,7 @@ pub(crate) async fn run(relay: Relay, mut interrupt: Interrupt) -> Result<(), Fa
     let done = tokio::select! {
         done = follow(&hub, &started.stream, &printer, &mut output) => done,
         number = interrupt.wait() => {
-            eprintln!("headwater: the relay continues\n{}", how_to_abort(&started));
+            report!("headwater: the relay continues\n{}", how_to_abort(&started));
             Err(Failure::signal(number))
         }
     };

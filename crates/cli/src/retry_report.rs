@@ -11,6 +11,6 @@ const WORTH_TELLING: Duration = Duration::from_secs(1);
 pub(crate) fn tell(wait: &Wait) {
     if wait.delay >= WORTH_TELLING {
         let seconds = wait.delay.as_secs_f64();
-        eprintln!("headwater: {}; trying again in {seconds:.0} s", wait.reason);
+        report!("headwater: {}; trying again in {seconds:.0} s", wait.reason);
     }
 }

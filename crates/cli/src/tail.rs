@@ -196,7 +196,7 @@ async fn many(
             };
             next = events.next_ready();
             if let Some(notice) = control::notice(&event).filter(|_| !tail.envelope) {
-                eprintln!("headwater: {notice}");
+                report!("headwater: {notice}");
                 continue;
             }
             let written = output.item(|line| print_one(&event, tail.envelope, printer, line))?;

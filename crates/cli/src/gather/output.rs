@@ -117,7 +117,7 @@ impl Output {
                 true => "there are no results",
                 false => "no call succeeded, and the results go to the standard output",
             };
-            eprintln!("headwater: {why}: {} is left as it was", self.name);
+            report!("headwater: {why}: {} is left as it was", self.name);
             self.target = None;
             self.holds = false;
             return self.flush();

@@ -97,7 +97,7 @@ impl Bar {
             made_earlier: watch.made_earlier(),
             time: self.started.elapsed(),
         };
-        eprintln!("{summary}");
+        report!("{summary}");
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) fn tell(args: &Gather) {
         Some(_) => "",
         None => ", with the same calls on the standard input",
     };
-    eprintln!("to continue{calls}:\n  {}", line.join(" "));
+    report!("to continue{calls}:\n  {}", line.join(" "));
 }
 
 /// Returns the command line with `--resume FILE` in place of `--output FILE`.

@@ -109,7 +109,7 @@ impl Output {
     pub(crate) fn note(&self, line: &str) {
         match &self.progress {
             Some(progress) => progress.note(line),
-            None => eprintln!("{line}"),
+            None => report!("{line}"),
         }
     }
 

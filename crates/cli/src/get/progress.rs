@@ -48,13 +48,13 @@ impl Progress {
 
     /// Prints a line above the bar.
     pub(crate) fn note(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("{line}"));
+        self.bar.suspend(|| report!("{line}"));
     }
 
     /// Removes the bar and prints a summary.
     pub(crate) fn finish(&self, items: u64, bytes: u64) {
         self.bar.finish_and_clear();
-        eprintln!("{}", self.summary(items, bytes));
+        report!("{}", self.summary(items, bytes));
     }
 
     fn summary(&self, items: u64, bytes: u64) -> Summary {

@@ -50,10 +50,10 @@ pub(crate) async fn run(args: Export, mut interrupt: Interrupt) -> Result<(), Fa
     };
     seen.bar.finish_and_clear();
     match &outcome {
-        Ok(()) => eprintln!("{}", seen.summary()),
+        Ok(()) => report!("{}", seen.summary()),
         Err(_) => {
             if let Some(last) = &seen.last {
-                eprintln!(
+                report!(
                     "headwater: complete up to {last}: --after {last} continues in another file"
                 );
             }
@@ -239,7 +239,7 @@ impl Seen {
             let why = line.why.unwrap_or_default();
             self.is_damaged |= why.contains("damaged");
             self.bar
-                .suspend(|| eprintln!("headwater: {stream} isn't exported: {why}"));
+                .suspend(|| report!("headwater: {stream} isn't exported: {why}"));
         }
         self.is_complete |= line.complete == Some(true);
     }

@@ -60,7 +60,7 @@ pub(crate) async fn run(args: Import, mut interrupt: Interrupt) -> Result<(), Fa
     let summary = outcome.map_err(|failure| {
         failure.with("\n(what was imported stays; run the command again to continue)")
     })?;
-    eprintln!("{}", text(&summary));
+    report!("{}", text(&summary));
     Ok(())
 }
 

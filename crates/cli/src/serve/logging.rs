@@ -113,6 +113,8 @@ pub(super) fn start(text: &str) -> Result<(), Failure> {
     let subscriber = fmt()
         .with_max_level(Level::TRACE)
         .with_writer(io::stderr)
+        // A log that can't be written loses lines. Reports of that would go to stderr too, and panic.
+        .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal() && !is_plain)
         .finish()
         .with(filter);

@@ -4,6 +4,7 @@ mod publishing;
 mod tailing;
 
 use std::{
+    fs,
     io::{Read as _, Write as _},
     process::Stdio,
     thread,
@@ -12,7 +13,7 @@ use std::{
 
 use crate::{
     proxy::Proxy,
-    running::{Said, Scratch, at_terminal, finish, headwater},
+    running::{Said, Scratch, at_terminal, finish, headwater, signal, wait},
     serving::Hub,
 };
 
@@ -53,6 +54,41 @@ fn until(hub: &Hub, stream: &str, least: usize) {
         );
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+#[test]
+fn a_hub_whose_log_can_not_be_written_serves_and_ends_as_usual() {
+    for is_full in [false, true] {
+        let mut command = headwater(&[
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--data",
+            "memory",
+            "-vv",
+        ]);
+        if is_full {
+            command.stderr(fs::File::options().write(true).open("/dev/full").unwrap());
+        }
+        let mut hub = Hub::run(&mut command);
+        // Nothing reads the pipe any more.
+        drop(hub.process.stderr.take());
+        let said = run(&hub, &["streams", "info", "none"]);
+        assert!(said.stderr.contains("404"), "{said:?}");
+        done(&hub, &["publish", "some", "1"]);
+        signal(&hub.process, "-TERM");
+        assert_eq!(wait(&mut hub.process).code(), Some(0), "full: {is_full}");
+    }
+}
+
+#[test]
+fn a_command_whose_stderr_can_not_be_written_has_its_exit_status() {
+    let unreachable = || headwater(&["streams", "ls", "--hub", "http://127.0.0.1:1"]);
+    let usual = finish(unreachable().spawn().unwrap());
+    assert!(usual.stderr.contains("127.0.0.1:1"), "{usual:?}");
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let said = finish(unreachable().stderr(full).spawn().unwrap());
+    assert_eq!(said.code, usual.code, "{said:?}");
 }
 
 fn numbers(range: std::ops::Range<u32>) -> String {

@@ -43,6 +43,8 @@ pub(super) fn set_up() {
     let subscriber = fmt()
         .with_max_level(Level::TRACE)
         .with_writer(io::stderr)
+        // A log that can't be written loses lines. Reports of that would go to stderr too, and panic.
+        .log_internal_errors(false)
         .with_ansi(is_coloured())
         .finish()
         .with(filter.layer());
