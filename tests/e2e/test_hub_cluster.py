@@ -112,3 +112,38 @@ def test_a_python_reader_continues_at_the_other_hub_by_its_id(proxy):
     assert reader.seen == list(range(COUNT))
     assert reader.ids == sorted(set(reader.ids))
     assert reader.connections >= 3
+
+
+def test_messages_at_hand_are_read_while_no_server_answers():
+    with NatsServer() as server, ClusterHub(server) as hub:
+        url = hub.url("/streams/at-hand")
+        for path in ("at-hand", "idle"):
+            headers = {"Content-Type": "application/json"}
+            headers |= {"Stream-TTL": "3600"} if path == "idle" else {}
+            put = requests.put(hub.url(f"/streams/{path}"), data="[1,2,3]", headers=headers, timeout=10)
+            assert put.status_code == 201, put.text
+        assert requests.get(url, timeout=10).headers["Stream-Up-To-Date"] == "true"
+        server.process.kill()
+        server.process.wait(timeout=10)
+        start = time.monotonic()
+        append = requests.post(url, json=4, timeout=60)
+        assert time.monotonic() - start < 26
+        assert (append.status_code, append.json().get("code")) in [(503, None), (500, "outcome_unknown")]
+        # From here on, nothing waits for the servers.
+        start = time.monotonic()
+        for path in ("at-hand", "idle"):
+            whole = requests.get(hub.url(f"/streams/{path}"), timeout=10)
+            assert whole.json() == [1, 2, 3]
+            assert "Stream-Up-To-Date" not in whole.headers
+        with httpx.Client(timeout=10) as http:
+            with httpx_sse.connect_sse(http, "GET", url) as source:
+                events = source.iter_sse()
+                assert [json.loads(next(events).data) for _ in range(3)] == [1, 2, 3]
+            lines = []
+            with pytest.raises(httpx.RemoteProtocolError):
+                with http.stream("GET", hub.url("/events?stream=at-hand&live=false&after=-1")) as events:
+                    # Cut, as it isn't known whether these are all.
+                    lines += events.iter_lines()
+            assert [json.loads(line)["data"] for line in lines if line] == [1, 2, 3]
+        assert time.monotonic() - start < 8
+        assert requests.get(hub.url("/readyz"), timeout=10).status_code == 503

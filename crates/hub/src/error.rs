@@ -115,6 +115,7 @@ pub(crate) fn not_owner(what: &str) -> Problem {
 
 /// Returns the problem for an error of the log.
 pub(crate) fn problem(error: Error) -> Problem {
+    let is_unknown = error.is_outcome_unknown();
     if error.is_damaged() {
         // The location on this machine is only for the hub's log.
         return Problem::new(StatusCode::INTERNAL_SERVER_ERROR)
@@ -122,7 +123,16 @@ pub(crate) fn problem(error: Error) -> Problem {
             .source(error);
     }
     let Some(status) = status(&error) else {
-        return Problem::internal(error);
+        let problem = Problem::internal(error);
+        return match is_unknown {
+            true => problem
+                .detail(
+                    "the storage failed meanwhile, and the request may or may not have taken effect; an append of a producer \
+                     can be repeated, and is stored once",
+                )
+                .with("code", "outcome_unknown"),
+            false => problem,
+        };
     };
     let mut problem = Problem::new(status).detail(error.to_string());
     if error.is_storage_full() {

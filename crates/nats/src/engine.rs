@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::cache::Records;
 use crate::format::batch::{Head, Op};
 use crate::leader::Contact;
-use crate::limits::{READ_DEADLINE, RETRY_PAUSE};
+use crate::limits::{READ_DEADLINE, RETRY_PAUSE, WRITE_DEADLINE};
 use crate::replica::{Replica, Replies, Reply};
 use crate::setup::Cluster;
 use crate::snapshots::Keeper;
@@ -110,12 +110,15 @@ impl Engine {
     }
 
     /// Waits until everything is applied that was in the log when this was called. Returns an error
-    /// if the cluster doesn't name the end of the log in time.
+    /// if the cluster doesn't name the end of the log in time, at once if it hasn't answered for as long.
     pub(crate) async fn sync(&self) -> Result<(), Error> {
         self.check()?;
         let (sender, end) = oneshot::channel();
         if self.syncs.send(sender).is_err() {
             return Err(Error::closed());
+        }
+        if self.contact.is_silent() {
+            return Err(Error::unavailable("the log's leader doesn't answer"));
         }
         let synced = tokio::time::timeout(READ_DEADLINE, async {
             let end = end.await.map_err(|_| Error::closed())?;
@@ -142,7 +145,12 @@ impl Engine {
         let room = Arc::clone(&self.room).acquire_many_owned(wanted).await;
         let room = room.map_err(|_| Error::closed())?;
         let (reply, replied) = oneshot::channel();
-        let queued = Queued { op, reply, room };
+        let queued = Queued {
+            op,
+            reply,
+            room,
+            deadline: Instant::now() + WRITE_DEADLINE,
+        };
         self.queue.send(queued).map_err(|_| Error::closed())?;
         match replied.await {
             Ok(reply) => reply,

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 use crate::engine::Engine;
-use crate::limits::{HEARD, IDLE_CHECK, LEADERLESS, MOVE};
+use crate::limits::{HEARD, IDLE_CHECK, LEADERLESS, MOVE, READ_DEADLINE};
 
 /// Returns `true` if most of the replicas answered the leader within [`HEARD`].
 pub(crate) fn hears_most(info: &Info) -> bool {
@@ -48,6 +48,12 @@ impl Contact {
 
     pub(crate) fn hear(&self) {
         *self.heard.lock() = Instant::now();
+    }
+
+    /// Returns `true` if the leader hasn't answered for the time that a read waits for it. It is asked each
+    /// second.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.heard.lock().elapsed() > READ_DEADLINE
     }
 
     /// Returns `true` if the leader hasn't answered for longer than an election takes.

@@ -292,10 +292,16 @@ impl Log for NatsLog {
     }
 
     fn follow<'a>(&'a self, name: &'a StreamName) -> Answer<'a, Follower> {
-        Box::pin(
-            self.engine
-                .with(name, |replica| replica.machine.follow(name)),
-        )
+        Box::pin(async move {
+            let fresh = self.engine.fresh(name).await;
+            let followed = self.engine.replica.lock().machine.follow(name);
+            match (fresh, followed) {
+                (Ok(()), followed) => followed,
+                // Without the cluster, a stream that is here can be followed.
+                (Err(error), Ok(follower)) if error.is_unavailable() => Ok(follower),
+                (Err(error), _) => Err(error),
+            }
+        })
     }
 
     fn known(&self, name: &StreamName) -> Option<Info> {

@@ -17,9 +17,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::engine::{Engine, Settled};
 use crate::format::batch::{Encoder, Op};
 use crate::format::part::Part;
-use crate::limits::{
-    ACK_TIMEOUT, BATCH_BYTES, BATCH_OPS, LARGEST_BATCH, PARTS, RETRY_PAUSE, WRITE_DEADLINE,
-};
+use crate::limits::{ACK_TIMEOUT, BATCH_BYTES, BATCH_OPS, LARGEST_BATCH, PARTS, RETRY_PAUSE};
 use crate::replica::{Replies, Reply};
 
 /// An operation that waits for the log.
@@ -28,6 +26,8 @@ pub(crate) struct Queued {
     pub(crate) op: Op,
     pub(crate) reply: oneshot::Sender<Result<Reply, Error>>,
     pub(crate) room: OwnedSemaphorePermit,
+    /// The time at which it fails.
+    pub(crate) deadline: Instant,
 }
 
 /// An operation that was sent.
@@ -48,6 +48,8 @@ pub(crate) async fn write(engine: Arc<Engine>, mut queue: mpsc::UnboundedReceive
                 None => return,
             },
         };
+        // The first one has waited longest.
+        let deadline = first.deadline;
         let mut encoder = Encoder::new(engine.head());
         let mut sent = Vec::new();
         let mut take = |queued: Queued| {
@@ -68,7 +70,7 @@ pub(crate) async fn write(engine: Arc<Engine>, mut queue: mpsc::UnboundedReceive
             has_room = take(queued);
         }
         let batch = encoder.finish();
-        match session.send(&engine, batch).await {
+        match session.send(&engine, batch, deadline).await {
             Ok(replies) => {
                 for (sent, reply) in sent.into_iter().zip(replies) {
                     // The caller may have given up.
@@ -139,8 +141,12 @@ impl Session {
     ///
     /// If the log has forgotten the session, for example because no batch was written for a day, it
     /// has not applied the batch. The batch is sent again in a new session.
-    async fn send(&mut self, engine: &Engine, batch: Bytes) -> Result<Replies, Unsent> {
-        let deadline = Instant::now() + WRITE_DEADLINE;
+    async fn send(
+        &mut self,
+        engine: &Engine,
+        batch: Bytes,
+        deadline: Instant,
+    ) -> Result<Replies, Unsent> {
         loop {
             match self.send_in_session(engine, &batch, deadline).await {
                 Err(Unsent::Forgotten) if Instant::now() < deadline => {

@@ -63,9 +63,15 @@ impl Read<'_> {
         let left = (limit as u64).saturating_sub(extent.bytes);
         if !extent.at_tail && left > 0 {
             let next = ReadFrom::At(extent.next);
-            let rest = hub.log.measure(&info.name, next, left).await?;
-            same_stream(info, &rest.lineage)?;
-            extent.extend(&rest);
+            match hub.log.measure(&info.name, next, left).await {
+                Ok(rest) => {
+                    same_stream(info, &rest.lineage)?;
+                    extent.extend(&rest);
+                }
+                // The first piece is here. The rest, if there is one, is for the next request.
+                Err(error) if error.is_unavailable() => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         let mut body = CatchUp::new(&hub.log, outgoing, info, &extent);
         match timeout(OUTGOING_PATIENCE, body.put(chunk, None, turn)).await {

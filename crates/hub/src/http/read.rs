@@ -22,6 +22,7 @@ use super::{
 use crate::{
     error::{Failure, offset_value, published_headers},
     fanout::{
+        described,
         send_budget::Outgoing,
         stream::{Form, Reader, Shape, encode},
     },
@@ -91,7 +92,7 @@ pub(crate) async fn get(
             "a live read needs its start: offset=-1, now, or an offset",
         ));
     }
-    let info = hub.log.info(name).await?;
+    let info = described(&*hub.log, name).await?;
     let by_accept = accepted(headers, &info.settings.content_type);
     let form = match (query.live, query.format.or(by_accept)) {
         (Some(Live::Sse), _) => Some(Form::Protocol),
@@ -134,7 +135,11 @@ pub(crate) async fn get(
     // Every reader counts as a watcher, even if only for the duration of one read.
     let watch = hub.ingest_jobs.watch(&info);
     if matches!(info.settings.expiry, Some(Expiry::Idle(_))) {
-        hub.log.touch(name).await?;
+        match hub.log.touch(name).await {
+            // It is read as far as it is at hand.
+            Err(error) if !error.is_unavailable() => return Err(error.into()),
+            _ => {}
+        }
     }
     let outgoing = hub.outgoing.of(peer);
     match form {

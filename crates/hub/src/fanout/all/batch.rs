@@ -18,7 +18,10 @@ use super::{
     encode::{self, Content, Letter},
     patterns::Patterns,
 };
-use crate::{fanout::send_budget, limits::EVENTS_CHUNK_BYTES};
+use crate::{
+    fanout::{described, send_budget},
+    limits::EVENTS_CHUNK_BYTES,
+};
 
 /// Approximate size in bytes of an event, besides its message.
 const EVENT_COST: usize = 128;
@@ -194,7 +197,7 @@ impl Known<'_> {
 
 /// Returns the log's information on a stream, or `None` if it doesn't exist.
 async fn info(log: &dyn Log, name: &StreamName) -> Result<Option<Info>, Error> {
-    match log.info(name).await {
+    match described(log, name).await {
         Ok(info) => Ok(Some(info)),
         Err(error) if error.is_not_found() || error.is_gone() => Ok(None),
         Err(error) => Err(error),

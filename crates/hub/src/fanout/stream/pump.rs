@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     fanout::{
+        described,
         near::{Ending, Near},
         wake_queue::Ticket,
     },
@@ -186,7 +187,7 @@ async fn follow(shared: &Shared, stream: u64, idle: Option<Duration>) -> Result<
     let mut next = follower.progress().tail;
     shared.near.change(|ring| ring.skip_to(next));
     // Another stream may have this name since the lookup.
-    if shared.log.info(&shared.name).await?.id != stream {
+    if described(&*shared.log, &shared.name).await?.id != stream {
         return Ok(EndReason::Gone);
     }
     // Following a stream counts as use of it for an idle expiry.

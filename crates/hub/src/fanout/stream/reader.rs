@@ -17,7 +17,10 @@ use super::{
     ring::{EndReason, ReadOutcome},
 };
 use crate::{
-    fanout::send_budget::{self, Key, Memory, Outgoing},
+    fanout::{
+        described,
+        send_budget::{self, Key, Memory, Outgoing},
+    },
     ingest::WatchGuard,
     limits::CHUNK_BYTES,
     protocol::{close_reason, cursor},
@@ -237,7 +240,9 @@ impl Sending {
     /// Returns the problem with which the stream was closed, if any.
     async fn reason(&self) -> Result<Option<Problem>, Problem> {
         let Reader { log, name, .. } = &self.reader;
-        let info = log.info(name).await.map_err(crate::error::problem)?;
+        let info = described(&**log, name)
+            .await
+            .map_err(crate::error::problem)?;
         let is_gone = self.reader.tail.as_ref().is_some_and(|tail| tail.is_gone());
         match is_gone || info.lineage != self.reader.lineage {
             true => Err(gone()),
