@@ -249,11 +249,31 @@ impl Lineage {
         Mark { at, incarnation }
     }
 
-    /// Returns the offset of a mark in this stream, or `None` if the mark belongs to another
+    /// Returns an offset of the stream with the stream's own incarnation, as [`at`](Self::at) returns for the
+    /// offsets that the stream didn't inherit. A client that counts messages from there on gets a mark of this
     /// stream.
     #[must_use]
+    pub fn counted(&self, at: Offset) -> Mark {
+        let incarnation = self.own;
+        Mark { at, incarnation }
+    }
+
+    /// Returns the offset of a mark in this stream, or `None` if the mark belongs to another
+    /// stream.
+    ///
+    /// Up to the last offset that has an incarnation, the stream with that incarnation has the same messages. So a mark with it fits
+    /// at each of these offsets.
+    #[must_use]
     pub fn find(&self, mark: Mark) -> Option<Offset> {
-        (self.at(mark.at) == mark).then_some(mark.at)
+        let last = match mark.incarnation == self.own {
+            true => None,
+            false => Some(
+                self.inherited()
+                    .find(|it| it.incarnation == mark.incarnation)?,
+            ),
+        };
+        last.is_none_or(|last| mark.at <= last.at)
+            .then_some(mark.at)
     }
 }
 
@@ -311,8 +331,13 @@ mod tests {
                     let shared = partings[older..newer].iter().min().unwrap();
                     let mark = lineages[older].at(Offset::new(at));
                     prop_assert_eq!(lineages[newer].find(mark).is_some(), at <= *shared);
+                    let mark = lineages[older].counted(Offset::new(at));
+                    prop_assert!(lineages[newer].find(mark).is_none() || at <= *shared);
                     let mark = lineages[newer].at(Offset::new(at));
                     prop_assert_eq!(lineages[older].find(mark).is_some(), at <= *shared);
+                    let mark = lineages[newer].counted(Offset::new(at));
+                    prop_assert_eq!(lineages[older].find(mark), None);
+                    prop_assert_eq!(lineages[newer].find(mark), Some(mark.at));
                 }
             }
         }

@@ -279,10 +279,12 @@ async fn follow(
             HeaderValue::from_static("base64"),
         );
     }
-    headers.insert(
-        header_names::STREAM_NEXT_OFFSET,
-        offset_value(info.at(position)),
-    );
+    let at = match form {
+        // Its reader counts from here on.
+        Form::Lines => info.lineage.counted(position),
+        _ => info.at(position),
+    };
+    headers.insert(header_names::STREAM_NEXT_OFFSET, offset_value(at));
     Ok(response)
 }
 

@@ -137,6 +137,51 @@ async fn the_lines_are_as_documented() {
     assert_eq!(Value::from(lines), expected);
 }
 
+/// Reads lines as documented: returns them with the offset that a client counts.
+async fn counted(server: &Server, path: &str, offset: &str) -> (String, String) {
+    let lines = server.lines(&format!("{path}?live=false&offset={offset}"));
+    let response = lines.send().await;
+    assert_eq!(response.status(), 200, "{path} {offset}");
+    let next = header(&response, "stream-next-offset").to_owned();
+    let lines = response.text().await;
+    let (digits, rest) = next.split_once('_').expect("it is an offset");
+    let count = digits.parse::<usize>().expect("digits") + lines.lines().count();
+    (lines, format!("{count:016}_{rest}"))
+}
+
+#[tokio::test]
+async fn a_reader_of_lines_counts_over_the_offsets_of_a_fork_and_of_an_import() {
+    let server = Server::new();
+    server.put_json("a", "[1,2]").await;
+    let fork = server.request(Method::PUT, "b");
+    let fork = fork.header("stream-forked-from", "/streams/a").send();
+    assert_eq!(fork.await.status(), 201);
+    server.post_json("b", "3").await;
+    let mut positions = vec![counted(&server, "b", "-1").await.1];
+    let mut servers = vec![server];
+    for n in 4..7 {
+        let lines = export(&servers[servers.len() - 1], "?stream=b").await;
+        let server = Server::new();
+        assert_eq!(import(&server, "", &lines).await.0, 200);
+        // Of each server before, and of this one.
+        positions.push(counted(&server, "b", "-1").await.1);
+        server.post_json("b", &n.to_string()).await;
+        for (place, position) in positions.iter().enumerate() {
+            let since: String = (3 + place..=n).map(|n| format!("{n}\n")).collect();
+            let since = since.strip_prefix("3\n").unwrap_or(&since);
+            assert_eq!(
+                counted(&server, "b", position).await.0,
+                *since,
+                "{positions:?}"
+            );
+        }
+        servers.push(server);
+    }
+    // The source of the fork has other messages there.
+    let other = servers[0].lines(&format!("a?live=false&offset={}", positions[0]));
+    assert_eq!(other.send().await.status(), 410);
+}
+
 #[tokio::test]
 async fn an_export_has_the_streams_that_are_named() {
     let server = Server::new();
