@@ -146,7 +146,7 @@ fn a_publisher_and_a_follower_outlive_a_killed_hub() {
 fn streams_are_created_listed_described_closed_and_removed() {
     let hub = Hub::start();
     let schema = Scratch::new("schema.json");
-    std::fs::write(schema.path(), "{\"type\":\"number\"}").unwrap();
+    fs::write(schema.path(), "{\"type\":\"number\"}").unwrap();
     let create = [
         "streams",
         "create",

@@ -52,7 +52,8 @@ use crate::{
     state::HubState,
 };
 
-/// The header of a forwarded request.
+/// The header of a forwarded request, and of the response to one. The response's value identifies the log, so that
+/// only a hub of the log is believed.
 const FORWARDED: HeaderName = HeaderName::from_static("headwater-forwarded");
 
 /// The `Retry-After` of a request that the owner can't answer now.
@@ -138,18 +139,42 @@ where
 {
     type Response = Response;
     type Error = Infallible;
-    type Future =
-        Either<S::Future, Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>>;
+    type Future = Answer<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request) -> Self::Future {
+    fn call(&mut self, request: Request) -> Self::Future {
         let forwarding = &self.forwarding;
-        let hub = &forwarding.hub;
-        hub.ensure_started();
-        let Some(ownership) = &hub.ownership else {
+        forwarding.hub.ensure_started();
+        if forwarding.hub.ownership.is_none() {
+            return Either::Left(self.inner.call(request));
+        }
+        if request.headers().contains_key(FORWARDED) {
+            let mark = forwarding.mark();
+            let response = self.answer(request);
+            return Either::Right(Box::pin(async move {
+                let mut response = response.await?;
+                response.headers_mut().insert(FORWARDED, mark);
+                Ok(response)
+            }));
+        }
+        self.answer(request)
+    }
+}
+
+type Answer<F> = Either<F, Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>>;
+
+impl<S> Forward<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    /// Answers a request on a shared log.
+    fn answer(&mut self, mut request: Request) -> Answer<S::Future> {
+        let forwarding = &self.forwarding;
+        let Some(ownership) = &forwarding.hub.ownership else {
             return Either::Left(self.inner.call(request));
         };
         let is_elsewhere = ownership.is_elsewhere();
@@ -190,6 +215,12 @@ where
 }
 
 impl Forwarding {
+    /// Returns the text that identifies the log.
+    fn mark(&self) -> HeaderValue {
+        let mark = self.hub.log.identity().order().to_string();
+        HeaderValue::try_from(mark).unwrap_or(HeaderValue::from_static(""))
+    }
+
     /// Returns `true` if the owner alone can answer a request, whatever is in the log.
     fn belongs_to_owner(&self, request: &Request) -> bool {
         let root = self.hub.options.root.as_str();
@@ -223,6 +254,7 @@ impl Forwarding {
     ) -> Result<Response, Failure> {
         if parts.headers.contains_key(FORWARDED) {
             let detail = "another hub has forwarded this request here, and this hub isn't the owner of the log";
+            tracing::warn!("{detail}: does each hub advertise a URL of its own?");
             return Err(refusal("not_owner", detail));
         }
         let (term, url) = match ownership.place() {
@@ -243,7 +275,7 @@ impl Forwarding {
             false => &url,
         };
         let over = ownership.over(term);
-        self.sender.send(url, parts, body, over).await
+        self.sender.send(url, parts, body, self.mark(), over).await
     }
 
     /// Returns `true` for a read with a ticket of a stream whose watchers count. The ticket is valid once, so

@@ -1,7 +1,7 @@
 //! Takes the place of the client in a build without one.
 
 use axum::{body::Body, response::Response};
-use http::request::Parts;
+use http::{HeaderValue, request::Parts};
 
 use super::refusal;
 use crate::error::Failure;
@@ -17,6 +17,7 @@ impl Sender {
         _: &str,
         _: Parts,
         _: Body,
+        _: HeaderValue,
         _: impl Future<Output = ()> + Send + 'static,
     ) -> Result<Response, Failure> {
         let detail = "this hub can't forward the request to the owner of the log: it is built without the features \

@@ -11,11 +11,11 @@ use bytes::Bytes;
 use headwater::{Problem, StatusCode};
 use headwater_client::internals;
 use headwater_wire::causes;
-use http::{Method, request::Parts};
+use http::{HeaderValue, Method, request::Parts};
 use http_body::{Body as _, Frame, SizeHint};
 use reqwest::{Client, redirect};
 
-use super::{headers, refusal};
+use super::{FORWARDED, headers, refusal};
 use crate::{
     error::Failure,
     limits::{FORWARD_CONNECT, FORWARD_PROBES},
@@ -48,7 +48,7 @@ impl Sender {
         Ok(self.0.get_or_init(|| client))
     }
 
-    /// Sends a request to a hub at `url`, and returns its response. If `over` is ready first, the hub isn't
+    /// Sends a request to a hub at `url`, and returns its response, if it has the `mark` of the log. If `over` is ready first, the hub isn't
     /// the owner any more, and the response fails.
     ///
     /// # Errors
@@ -58,6 +58,7 @@ impl Sender {
         url: &str,
         parts: Parts,
         body: Body,
+        mark: HeaderValue,
         over: impl Future<Output = ()> + Send + 'static,
     ) -> Result<Response, Failure> {
         let unreachable = |error: &(dyn std::error::Error + 'static)| {
@@ -106,6 +107,15 @@ impl Sender {
             }
         })?;
         let (mut head, body) = http::Response::<reqwest::Body>::from(response).into_parts();
+        if head.headers.remove(FORWARDED) != Some(mark) {
+            tracing::warn!(
+                url,
+                "the URL that the owner of the log advertises isn't that of a hub of the log"
+            );
+            let detail =
+                "the URL that the owner of the log advertises isn't that of a hub of the log";
+            return Err(refusal("owner_unreachable", detail));
+        }
         headers::remove_hop_by_hop(&mut head.headers);
         head.extensions = http::Extensions::new();
         head.version = http::Version::HTTP_11;

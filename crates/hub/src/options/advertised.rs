@@ -1,5 +1,7 @@
 //! The URL at which other hubs reach one.
 
+use std::net::IpAddr;
+
 use http::Uri;
 
 use crate::limits::ADVERTISED_URL_BYTES;
@@ -33,6 +35,19 @@ pub(super) fn parse(url: &str) -> Result<String, AdvertisedUrlError> {
     }
     if authority.as_str().contains('@') {
         return Err(failed("it has a user name or password"));
+    }
+    let host = authority.host();
+    if host.is_empty() {
+        return Err(failed(like));
+    }
+    // Whatever follows the host is a port.
+    let port = authority.as_str()[host.len()..].strip_prefix(':');
+    if port.is_some_and(|port| !matches!(port.parse::<u16>(), Ok(1..))) {
+        return Err(failed("its port isn't one from 1 to 65535"));
+    }
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    if address.is_ok_and(|address| address.is_unspecified()) {
+        return Err(failed("other hubs can't connect to this address"));
     }
     if parsed.query().is_some() || url.contains('#') {
         return Err(failed("it has a query or a fragment"));
@@ -77,6 +92,12 @@ mod tests {
             ("http://user:secret@a", "user name"),
             ("http://a?b", "query"),
             ("http://a#b", "fragment"),
+            ("http://:8000", "it isn't like"),
+            ("http://a:0", "port"),
+            ("http://a:99999", "port"),
+            ("http://a:", "port"),
+            ("http://0.0.0.0:80", "can't connect"),
+            ("http://[::]:80", "can't connect"),
         ] {
             let error = parse(bad).unwrap_err().to_string();
             assert!(

@@ -12,6 +12,9 @@ use tokio::{
 use super::*;
 use crate::relay::upstream::Upstream;
 
+/// The rest of a response of events, with the first one.
+const EVENTS: &str = "content-type: text/event-stream\r\n\r\ndata: 1\n\n";
+
 const PATH: &str = "/streams/__ds/subscriptions/none";
 
 /// Starts a server that calls `answer` with each connection and the head of its first request.
@@ -37,11 +40,16 @@ where
     (url, heads)
 }
 
+/// Returns the start of a response of a hub of the log.
+fn head_of(log: &MemoryLog, status: &str) -> String {
+    let mark = log.identity().order();
+    format!("HTTP/1.1 {status}\r\nheadwater-forwarded: {mark}\r\n")
+}
+
 /// Starts a hub that takes the server at this URL for the owner.
-async fn member_of(url: &str) -> Member {
-    let log = Arc::new(MemoryLog::default());
-    claimed(&log, url).await;
-    let member = Member::new(&log).await;
+async fn member_of(log: &Arc<MemoryLog>, url: &str) -> Member {
+    claimed(log, url).await;
+    let member = Member::new(log).await;
     let start = Instant::now();
     while answer(member.request(Method::GET, PATH)).await.1["code"] == "no_owner" {
         assert!(start.elapsed() < PATIENCE);
@@ -66,12 +74,17 @@ async fn streams_work_and_a_hub_is_ready_without_being_the_owner() {
 
 #[tokio::test]
 async fn the_owner_gets_the_request_as_its_client_sent_it() {
-    let (url, mut heads) = server(async |mut socket| {
-        let reply = "HTTP/1.1 299 Mine\r\ncontent-length: 2\r\nx-mine: a\r\nconnection: close, x-hop\r\nx-hop: b\r\n\r\nok";
-        let _ = socket.write_all(reply.as_bytes()).await;
+    let log = Arc::new(MemoryLog::default());
+    let more = "content-length: 2\r\nx-mine: a\r\nconnection: close, x-hop\r\nx-hop: b\r\n\r\nok";
+    let reply = head_of(&log, "299 Mine") + more;
+    let (url, mut heads) = server(move |mut socket| {
+        let reply = reply.clone();
+        async move {
+            let _ = socket.write_all(reply.as_bytes()).await;
+        }
     })
     .await;
-    let member = member_of(&url).await;
+    let member = member_of(&log, &url).await;
     while heads.try_recv().is_ok() {}
     let request = member.request(Method::POST, "/relay?join=request&x=%20");
     let request = request
@@ -86,6 +99,7 @@ async fn the_owner_gets_the_request_as_its_client_sent_it() {
         (header(&response, "x-mine"), header(&response, "x-hop")),
         ("a", "")
     );
+    assert_eq!(header(&response, "headwater-forwarded"), "");
     assert_eq!(response.text().await.unwrap(), "ok");
     let head = heads.recv().await.unwrap().to_lowercase();
     for line in [
@@ -104,9 +118,33 @@ async fn the_owner_gets_the_request_as_its_client_sent_it() {
 }
 
 #[tokio::test]
+async fn a_response_of_another_server_is_not_passed_on() {
+    let other = MemoryLog::default();
+    let start = "HTTP/1.1 200 OK\r\n".to_owned();
+    for start in [start, head_of(&other, "200 OK")] {
+        let reply = start + "content-length: 2\r\n\r\nok";
+        let (url, _heads) = server(move |mut socket| {
+            let reply = reply.clone();
+            async move {
+                let _ = socket.write_all(reply.as_bytes()).await;
+            }
+        })
+        .await;
+        let member = member_of(&Arc::new(MemoryLog::default()), &url).await;
+        let (status, problem) = answer(member.request(Method::GET, PATH)).await;
+        assert_eq!(
+            (status, &problem["code"]),
+            (503, &json!("owner_unreachable"))
+        );
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("isn't that of a hub"), "{detail}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_that_may_have_arrived_is_not_sent_again() {
     let (url, mut heads) = server(async |socket| drop(socket)).await;
-    let member = member_of(&url).await;
+    let member = member_of(&Arc::new(MemoryLog::default()), &url).await;
     while heads.try_recv().is_ok() {}
     let request = member.request(Method::POST, "/streams/__ds/subscriptions/s/claim");
     let (status, problem) = answer(request.body("{}")).await;
@@ -145,7 +183,7 @@ async fn an_owner_that_is_not_there_or_has_no_url_is_503() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", free.local_addr().unwrap());
     drop(free);
-    let member = member_of(&url).await;
+    let member = member_of(&Arc::new(MemoryLog::default()), &url).await;
     let (status, problem) = answer(member.request(Method::POST, "/relay")).await;
     assert_eq!(
         (status, &problem["code"]),
@@ -175,17 +213,18 @@ async fn a_forwarded_request_is_not_forwarded_again() {
 #[tokio::test]
 async fn a_client_that_leaves_ends_its_request_at_the_owner() {
     let (gone, mut is_gone) = mpsc::unbounded_channel();
+    let log = Arc::new(MemoryLog::default());
+    let reply = head_of(&log, "200 OK") + EVENTS;
     let (url, mut heads) = server(move |mut socket| {
-        let gone = gone.clone();
+        let (gone, reply) = (gone.clone(), reply.clone());
         async move {
-            let reply = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: 1\n\n";
             let _ = socket.write_all(reply.as_bytes()).await;
             let read = socket.read(&mut [0; 10]).await;
             let _ = gone.send(read.map_or(0, |bytes| bytes));
         }
     })
     .await;
-    let member = member_of_events(&url).await;
+    let member = member_of_events(&log, &url).await;
     while heads.try_recv().is_ok() {}
     let mut response = member
         .request(Method::GET, "/relay/a")
@@ -201,10 +240,9 @@ async fn a_client_that_leaves_ends_its_request_at_the_owner() {
 }
 
 /// As [`member_of`], for an owner whose responses don't end.
-async fn member_of_events(url: &str) -> Member {
-    let log = Arc::new(MemoryLog::default());
-    claimed(&log, url).await;
-    let member = Member::new(&log).await;
+async fn member_of_events(log: &Arc<MemoryLog>, url: &str) -> Member {
+    claimed(log, url).await;
+    let member = Member::new(log).await;
     let start = Instant::now();
     while member
         .request(Method::GET, PATH)
@@ -222,14 +260,18 @@ async fn member_of_events(url: &str) -> Member {
 
 #[tokio::test]
 async fn a_response_of_an_owner_that_is_replaced_is_cut() {
-    let (url, _heads) = server(async |mut socket| {
-        let reply = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: 1\n\n";
-        let _ = socket.write_all(reply.as_bytes()).await;
-        // As one whose machine is gone, and which sends nothing any more.
-        sleep(Duration::from_secs(60)).await;
+    let log = Arc::new(MemoryLog::default());
+    let reply = head_of(&log, "200 OK") + EVENTS;
+    let (url, _heads) = server(move |mut socket| {
+        let reply = reply.clone();
+        async move {
+            let _ = socket.write_all(reply.as_bytes()).await;
+            // As one whose machine is gone, and which sends nothing any more.
+            sleep(Duration::from_secs(60)).await;
+        }
     })
     .await;
-    let member = member_of_events(&url).await;
+    let member = member_of_events(&log, &url).await;
     let mut response = member
         .request(Method::GET, "/relay/a")
         .send()

