@@ -19,8 +19,8 @@
 //! # Where the tests are
 //!
 //! Units are next to the code. `tests/nats` starts servers, and compares one hub and two hubs on a
-//! cluster with the model, also with snapshots and restarts, and ends servers and hubs while
-//! producers and readers check every message. They need the program `nats-server` (`HEADWATER_NATS_SERVER`, `.venv/bin`, or `PATH`).
+//! cluster with the model, also with snapshots and restarts, and ends servers and hubs, cuts their network, and slows
+//! and fills their disks while producers and readers check every message. They need the program `nats-server` (`HEADWATER_NATS_SERVER`, `.venv/bin`, or `PATH`).
 
 mod cache;
 mod connect;

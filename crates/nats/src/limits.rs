@@ -32,6 +32,11 @@ pub(crate) const ACK_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) const WRITE_DEADLINE: Duration = Duration::from_secs(20);
 /// The pause after an attempt that the cluster refused at once, for want of a leader.
 pub(crate) const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// The time for which an operation is sent again while the cluster is full. A leader without space is replaced in it
+/// if another server has some.
+pub(crate) const FULL_PATIENCE: Duration = Duration::from_secs(1);
+/// The time without an operation after which a cluster that was full is tried.
+pub(crate) const FULL_CHECK: Duration = Duration::from_secs(5);
 /// The time that a read waits for the cluster to name its end.
 pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(10);
 /// The time that the leader has to answer one request.

@@ -12,12 +12,15 @@ use async_nats::jetstream::{self, ErrorCode};
 use bytes::Bytes;
 use headwater_log::{Error, Identity};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::engine::{Engine, Settled};
 use crate::format::batch::{Encoder, Op};
 use crate::format::part::Part;
-use crate::limits::{ACK_TIMEOUT, BATCH_BYTES, BATCH_OPS, LARGEST_BATCH, PARTS, RETRY_PAUSE};
+use crate::limits::{
+    ACK_TIMEOUT, BATCH_BYTES, BATCH_OPS, FULL_CHECK, FULL_PATIENCE, LARGEST_BATCH, PARTS,
+    RETRY_PAUSE, WRITE_DEADLINE,
+};
 use crate::replica::{Replies, Reply};
 
 /// An operation that waits for the log.
@@ -43,7 +46,7 @@ pub(crate) async fn write(engine: Arc<Engine>, mut queue: mpsc::UnboundedReceive
     loop {
         let first = match next.take() {
             Some(queued) => queued,
-            None => match queue.recv().await {
+            None => match wait(&engine, &mut session, &mut queue).await {
                 Some(queued) => queued,
                 None => return,
             },
@@ -84,6 +87,28 @@ pub(crate) async fn write(engine: Arc<Engine>, mut queue: mpsc::UnboundedReceive
             }
         }
     }
+}
+
+/// Waits for an operation. A cluster that was full is tried meanwhile, as a hub that isn't ready may get no requests
+/// which would show that there is space again.
+async fn wait(
+    engine: &Engine,
+    session: &mut Session,
+    queue: &mut mpsc::UnboundedReceiver<Queued>,
+) -> Option<Queued> {
+    while engine.full.load(Ordering::Relaxed) {
+        match timeout(FULL_CHECK, queue.recv()).await {
+            Ok(queued) => return queued,
+            Err(_) => {
+                let empty = Encoder::new(engine.head()).finish();
+                // An error leaves it full.
+                let _ = session
+                    .send(engine, empty, Instant::now() + WRITE_DEADLINE)
+                    .await;
+            }
+        }
+    }
+    queue.recv().await
 }
 
 fn is_large(op: &Op) -> bool {
@@ -197,8 +222,21 @@ impl Session {
         engine.pending.lock().insert(key, sender);
         let delivered = self.attempts(engine, &batch, settled, deadline).await;
         engine.pending.lock().remove(&key);
-        let is_full = matches!(delivered, Err(Unsent::Full { .. }));
-        engine.full.store(is_full, Ordering::Relaxed);
+        let full = &engine.full;
+        match &delivered {
+            Ok(_) | Err(Unsent::Forgotten) => {
+                if full.swap(false, Ordering::Relaxed) {
+                    tracing::info!("the cluster has space again");
+                }
+            }
+            Err(Unsent::Full { .. }) => {
+                if !full.swap(true, Ordering::Relaxed) {
+                    tracing::warn!("the cluster is full, and refuses appends");
+                }
+            }
+            // It stays full until it has stored something: servers at their limit elect no leader.
+            Err(_) => {}
+        }
         delivered
     }
 
@@ -211,6 +249,9 @@ impl Session {
     ) -> Result<Replies, Unsent> {
         // `true` once a copy may be on its way to the log.
         let mut is_out = false;
+        let was_full = engine.full.load(Ordering::Relaxed);
+        // The time since which the cluster counts as full.
+        let mut full = was_full.then(Instant::now);
         loop {
             let attempt = self.attempt(engine, batch);
             let failure = tokio::select! {
@@ -227,11 +268,15 @@ impl Session {
                         }
                     }
                     Err(failure) => match failure {
-                        Failure::Full { unknown } if unknown || !is_out => {
-                            return Err(Unsent::Full { unknown: unknown || is_out });
+                        Failure::Full { unknown } if unknown || (was_full && !is_out) => {
+                            return Err(Unsent::Full { unknown });
                         }
                         Failure::Refused(reason) if !is_out => return Err(Unsent::Refused(reason)),
-                        Failure::Full { .. } => "the cluster's storage is full".to_owned(),
+                        // A leader without space steps down, and another one may have some.
+                        Failure::Full { .. } => {
+                            full.get_or_insert_with(Instant::now);
+                            "the cluster's storage is full".to_owned()
+                        }
                         Failure::Refused(reason) => reason,
                         Failure::Lost(reason) => {
                             is_out = true;
@@ -242,11 +287,16 @@ impl Session {
                 },
             };
             tracing::debug!(%failure, "a batch is sent again");
-            if engine.failed.lock().is_some() || Instant::now() >= deadline {
-                return match is_out {
-                    true => Err(Unsent::Unknown(failure)),
-                    false => Err(Unsent::Refused(failure)),
-                };
+            let until = match full {
+                Some(since) if !is_out => deadline.min(since + FULL_PATIENCE),
+                _ => deadline,
+            };
+            if engine.failed.lock().is_some() || Instant::now() >= until {
+                return Err(match (full, is_out) {
+                    (Some(_), unknown) => Unsent::Full { unknown },
+                    (None, true) => Unsent::Unknown(failure),
+                    (None, false) => Unsent::Refused(failure),
+                });
             }
             tokio::select! {
                 settled = &mut settled => return self.settle(engine, settled),

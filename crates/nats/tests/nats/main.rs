@@ -33,7 +33,9 @@ mod producers;
 mod trimmed;
 
 mod cuts;
+mod disks;
 mod faults;
+mod full_disks;
 mod hubs;
 mod linear;
 mod model;
@@ -41,6 +43,7 @@ mod network;
 mod opening;
 mod secured;
 mod servers;
+mod slow_disks;
 mod snapshot_faults;
 mod snapshots;
 mod support;

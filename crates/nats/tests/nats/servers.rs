@@ -1,7 +1,7 @@
 //! Servers for the tests.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket, sockopt}
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
 
+use crate::disks::{SmallDisk, Syncs};
 use crate::network::{self, Link, Network};
 
 /// The time that a server has to start.
@@ -33,16 +34,23 @@ pub(crate) fn program() -> Option<PathBuf> {
         .find(|file| file.is_file());
     if found.is_none() {
         static REPORTED: Once = Once::new();
-        // Not by `eprintln!`: its output isn't shown for tests that pass.
         REPORTED.call_once(|| {
-            let _ = writeln!(
-                std::io::stderr(),
-                "the tests that need a NATS server are skipped: there is no nats-server in .venv/bin or PATH, \
-                 and HEADWATER_NATS_SERVER doesn't name one"
+            report_skipped(
+                "a NATS server",
+                "there is no nats-server in .venv/bin or PATH, and HEADWATER_NATS_SERVER doesn't name one",
             );
         });
     }
     found
+}
+
+/// Prints that tests are skipped.
+pub(crate) fn report_skipped(need: &str, reason: &str) {
+    // Not by `eprintln!`: its output isn't shown for tests that pass.
+    let _ = writeln!(
+        io::stderr(),
+        "the tests that need {need} are skipped: {reason}"
+    );
 }
 
 /// One server, killed on drop.
@@ -51,18 +59,26 @@ pub(crate) struct Server {
     program: PathBuf,
     arguments: Vec<String>,
     pub(crate) port: u16,
+    /// Its disk's syncs, if they can be delayed.
+    syncs: Option<Syncs>,
     child: Option<Child>,
 }
 
 impl Server {
-    fn start(&mut self) {
-        let child = Command::new(&self.program)
-            .args(&self.arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        self.child = Some(child);
+    fn start(&mut self) -> io::Result<()> {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        self.child = Some(match &self.syncs {
+            Some(syncs) => syncs.spawn(&mut command)?,
+            None => command.spawn()?,
+        });
+        Ok(())
+    }
+
+    /// Sets the times that the syncs of [`slow`](Servers::slow) servers take in turn. Without any they take none.
+    pub(crate) fn set_syncs(&self, times: &[Duration]) {
+        self.syncs.as_ref().unwrap().set(times);
     }
 
     fn pid(&self) -> Option<Pid> {
@@ -99,8 +115,19 @@ pub(crate) struct Servers {
     pub(crate) all: Vec<Server>,
     /// The network between them, if they have one that can be cut.
     network: Option<Network>,
+    /// The file systems of their stores, if they have some of their own.
+    pub(crate) disks: Vec<SmallDisk>,
     _ports: [Vec<OwnedFd>; 2],
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
+}
+
+/// The parts of servers that few tests need.
+#[derive(Clone, Copy, Debug, Default)]
+struct Parts {
+    has_network: bool,
+    has_syncs: bool,
+    /// The size of the file system of each server.
+    disk: Option<u64>,
 }
 
 /// Holds ports that the system chose, until the sockets are dropped.
@@ -140,29 +167,50 @@ impl Servers {
 
     /// Starts servers with other accounts than [`ACCOUNTS`](Self::ACCOUNTS).
     pub(crate) fn configured(count: usize, jetstream: &str, accounts: &str) -> Option<Self> {
-        Self::start(count, jetstream, accounts, |_| None)
+        Self::start(count, jetstream, accounts, Parts::default())
     }
 
     /// Starts a cluster of three that syncs everything, with a network that can be cut.
     pub(crate) fn networked() -> Option<Self> {
-        let network = |routes: &[u16]| Some(Network::between(routes));
-        Self::start(3, "sync_interval: always", Self::ACCOUNTS, network)
+        Self::three_with(Parts {
+            has_network: true,
+            ..Parts::default()
+        })
     }
 
-    fn start(
-        count: usize,
-        jetstream: &str,
-        accounts: &str,
-        network: impl Fn(&[u16]) -> Option<Network>,
-    ) -> Option<Self> {
+    /// Starts a cluster of three that syncs everything, whose [syncs](Server::set_syncs) can take time.
+    pub(crate) fn slow() -> Option<Self> {
+        Self::three_with(Parts {
+            has_syncs: true,
+            ..Parts::default()
+        })
+    }
+
+    /// Starts a cluster of three that syncs everything, with a file system of this size each.
+    pub(crate) fn small(disk: u64) -> Option<Self> {
+        Self::three_with(Parts {
+            disk: Some(disk),
+            ..Parts::default()
+        })
+    }
+
+    fn three_with(parts: Parts) -> Option<Self> {
+        Self::start(3, "sync_interval: always", Self::ACCOUNTS, parts)
+    }
+
+    fn start(count: usize, jetstream: &str, accounts: &str, parts: Parts) -> Option<Self> {
         let program = program()?;
         let folder = crate::base::quick_folder();
         let (clients, client_ports) = hold(count);
         let (routes, route_ports) = hold(count);
-        let network = network(&routes);
+        let network = parts.has_network.then(|| Network::between(&routes));
         let mut all = Vec::new();
+        let mut disks = Vec::new();
         for index in 0..count {
             let store = folder.path().join(index.to_string());
+            if let Some(bytes) = parts.disk {
+                disks.push(SmallDisk::mount(&store, bytes)?);
+            }
             let mut text = format!(
                 "listen: 127.0.0.1:{}\nserver_name: n{index}\n\
                  jetstream {{ store_dir: {store:?}, max_mem: 64MB, max_file: 2GB, {jetstream} }}\n\
@@ -194,16 +242,24 @@ impl Servers {
                 program: program.clone(),
                 arguments: vec!["-c".to_owned(), config.display().to_string()],
                 port: clients[index],
+                syncs: parts.has_syncs.then(Syncs::default),
                 child: None,
             };
-            server.start();
+            match server.start() {
+                Err(error) if parts.has_syncs => {
+                    report_skipped("syncs", &format!("they can't be delayed here: {error}"));
+                    return None;
+                }
+                started => started.unwrap(),
+            }
             all.push(server);
         }
         Some(Self {
             all,
             network,
+            disks,
             _ports: [client_ports, route_ports],
-            _folder: folder,
+            folder,
         })
     }
 
@@ -223,7 +279,15 @@ impl Servers {
 
     pub(crate) fn restart(&mut self, index: usize) {
         self.all[index].kill();
-        self.all[index].start();
+        self.all[index].start().unwrap();
+    }
+
+    /// Replaces a text in the configuration of a server, which reads it when it starts or gets SIGHUP.
+    pub(crate) fn reconfigure(&self, server: usize, from: &str, to: &str) {
+        let file = self.folder.path().join(format!("{server}.conf"));
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from));
+        fs::write(&file, text.replace(from, to)).unwrap();
     }
 
     /// Requests that another server leads the JetStream stream.

@@ -15,7 +15,7 @@ use crate::servers::Servers;
 use crate::support::{fresh, open_log, outside, plain};
 
 /// Starts hubs at two servers, and the load on them.
-fn load(servers: &Servers, options: &NatsOptions, at: [usize; 2]) -> (Round, Clients) {
+pub(crate) fn load(servers: &Servers, options: &NatsOptions, at: [usize; 2]) -> (Round, Clients) {
     let log = open_log(options);
     outside(log.create(&recorded(), plain())).unwrap();
     let hubs: Vec<_> = at
