@@ -94,7 +94,8 @@ struct Stream<S> {
     /// No producer has been idle for long enough before this time.
     none_idle_before: u64,
     records: VecDeque<Record<S>>,
-    fork: Option<Fork>,
+    /// Few streams are forks, and a box is smaller.
+    fork: Option<Box<Fork>>,
     depth: usize,
 }
 

@@ -53,3 +53,22 @@ fn a_stream_has_a_channel_only_while_it_is_followed() {
     machine.delete(&name).unwrap();
     assert!(again.progress().gone);
 }
+
+#[test]
+fn a_stream_with_one_record_has_room_for_no_other() {
+    let (machine, _) = with_one();
+    assert_eq!(machine.by_id[&1].records.capacity(), 1);
+    let mut encoded = Vec::new();
+    machine.freeze().encode(&mut encoded, &mut |_, _, _| {});
+    let head = watch::Sender::new(Position::START);
+    let take: TakeHandle<'_, Messages> = &mut |_, _| Ok(["1".into()].into());
+    let decoded = Machine::decode(&mut Cursor(&encoded), rules(), head, take).unwrap();
+    assert_eq!(decoded.by_id[&1].records.capacity(), 1);
+}
+
+#[test]
+fn a_stream_and_its_counts_fit_in_512_bytes() {
+    // Of the allocator's sizes, the next one is 640.
+    let counts = 2 * size_of::<usize>();
+    assert!(counts + size_of::<Stream<Messages>>() <= 512);
+}
