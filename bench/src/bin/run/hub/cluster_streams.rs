@@ -49,12 +49,16 @@ const LISTINGS: usize = 20;
 const SNAPSHOT: Duration = Duration::from_secs(120);
 /// Text in the hub's log of a snapshot.
 const STORED: &str = "a snapshot of the log was stored";
+/// Columns of appends, and of memory and files.
+const APPENDS: [&str; 4] = ["appends/s", "p50, ms", "p99, ms", "longest, ms"];
+const SPACE: [&str; 4] = ["hub, MB", "its peak, MB", "a server, MB", "files, MB"];
 
 /// A hub on new servers.
 struct Measured {
+    // It ends before its servers.
+    hub: Server,
     cluster: Cluster,
     data: Folder,
-    hub: Server,
     streams: usize,
     /// The snapshots that hubs before it have stored, as rows.
     stored: Vec<Vec<String>>,
@@ -379,9 +383,6 @@ impl Measured {
         Ok(())
     }
 }
-
-const APPENDS: [&str; 4] = ["appends/s", "p50, ms", "p99, ms", "longest, ms"];
-const SPACE: [&str; 4] = ["hub, MB", "its peak, MB", "a server, MB", "files, MB"];
 
 fn window(options: &Options) -> Duration {
     Duration::from_secs(options.pick(5, 1))
