@@ -31,7 +31,7 @@ Usage: cargo xtask bench [options]
   --quick      smaller counts and fewer runs: to see that everything works, not to compare
   --only PARTS some of drain,paced,idle,decode,clients,gather,operation,validate (the framework),
                append,fanout,hub-latency,hub-idle,catchup,scattered,startup,relay,tls,
-               bare,sorting,caps,cluster (the hub)
+               bare,sorting,caps,cluster,cluster-streams (the hub)
   --runs N     how often each short measurement is repeated (default 7, quick 3)
   --name NAME  what the results are called, after the date (default full, quick quick)
 
@@ -77,6 +77,7 @@ fn main() -> Result<(), Error> {
             Part::Sorting => hub::sorting::run(&options, &mut report)?,
             Part::Caps => hub::caps::run(&options, &mut report)?,
             Part::Cluster => hub::cluster::run(&options, &mut report)?,
+            Part::ClusterStreams => hub::cluster_streams::run(&options, &mut report)?,
             Part::Operation => operation::run(&options, &mut report)?,
             Part::Validate => validate::run(&options, &mut report)?,
         }

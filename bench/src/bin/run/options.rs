@@ -32,10 +32,11 @@ pub(crate) enum Part {
     Sorting,
     Caps,
     Cluster,
+    ClusterStreams,
 }
 
 impl Part {
-    const ALL: [Self; 21] = [
+    const ALL: [Self; 22] = [
         Self::Drain,
         Self::Paced,
         Self::Idle,
@@ -57,6 +58,7 @@ impl Part {
         Self::Sorting,
         Self::Caps,
         Self::Cluster,
+        Self::ClusterStreams,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -82,6 +84,7 @@ impl Part {
             Self::Sorting => "sorting",
             Self::Caps => "caps",
             Self::Cluster => "cluster",
+            Self::ClusterStreams => "cluster-streams",
         }
     }
 
@@ -109,13 +112,15 @@ impl Part {
             | Self::Bare
             | Self::Sorting
             | Self::Caps
-            | Self::Cluster => true,
+            | Self::Cluster
+            | Self::ClusterStreams => true,
         }
     }
 
     /// Returns `true` if it needs the packages of Python. One of them is the NATS server.
     pub(crate) fn needs_python(self) -> bool {
-        let has_server = self == Self::Cluster && std::env::var_os(NATS_SERVER).is_none();
+        let is_on_cluster = matches!(self, Self::Cluster | Self::ClusterStreams);
+        let has_server = is_on_cluster && std::env::var_os(NATS_SERVER).is_none();
         !self.is_of_hub() || has_server
     }
 
@@ -123,7 +128,13 @@ impl Part {
     pub(crate) fn has_peers_of_hub(self) -> bool {
         let is_alone = matches!(
             self,
-            Self::Relay | Self::Tls | Self::Bare | Self::Sorting | Self::Caps | Self::Cluster
+            Self::Relay
+                | Self::Tls
+                | Self::Bare
+                | Self::Sorting
+                | Self::Caps
+                | Self::Cluster
+                | Self::ClusterStreams
         );
         self.is_of_hub() && !is_alone
     }

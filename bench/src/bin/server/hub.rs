@@ -2,8 +2,11 @@
 //! synced to disk. If the folder is `memory`, the log is in memory; if it is `nats://HOST,HOST,HOST`, on that
 //! cluster, whose servers sync what they acknowledge. With a folder of a certificate, it also
 //! listens with TLS.
+//!
+//! With `snapshots`, a hub on a cluster stores snapshots without a pause, as with the default durability, or none. It
+//! writes its log to stderr, and before it the number of records that it has read besides the snapshot.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use futures_util::future::try_join;
 use headwater::{BoundAddress, Tls};
@@ -18,6 +21,7 @@ pub(crate) fn run(
     listen: &str,
     tls: Option<(&str, &str)>,
     upstreams: &[String],
+    snapshots: Option<bool>,
 ) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -29,7 +33,19 @@ pub(crate) fn run(
                 let mut options = NatsOptions::new(urls.split(','));
                 // The benchmark has started the servers, and knows that they sync.
                 options.durability = Durability::Replicated;
-                Arc::new(NatsLog::open(options).await?)
+                match snapshots {
+                    Some(true) => options.snapshots.pause = Some(Duration::ZERO),
+                    Some(false) => {
+                        options.snapshots.records = u64::MAX;
+                        options.snapshots.bytes = u64::MAX;
+                    }
+                    None => {}
+                }
+                let log = NatsLog::open(options).await?;
+                if snapshots.is_some() {
+                    eprintln!("records={}", log.delivered());
+                }
+                Arc::new(log)
             }
             _ => Arc::new(DiskLog::open(folder, DiskOptions::default())?),
         };
@@ -41,9 +57,11 @@ pub(crate) fn run(
         };
         let hub = Hub::with_options(log, options);
         hub.start();
-        let plain = headwater::serve(hub.app(), listen)
-            .quiet()
-            .on_bound(listening);
+        let plain = headwater::serve(hub.app(), listen).on_bound(listening);
+        let plain = match snapshots {
+            Some(_) => plain,
+            None => plain.quiet(),
+        };
         let Some((tls_listen, certificate)) = tls else {
             return Ok(plain.await?);
         };

@@ -5,8 +5,8 @@
 //! started it.
 //!
 //! The hub accepts `--data FOLDER|memory|nats://HOST,HOST [--listen ADDRESS] [--upstream PATTERN]
-//! [--tls-listen ADDRESS --tls-folder FOLDER]`, and also ends at SIGTERM. `sendfile` sends the file
-//! `--data FILE`.
+//! [--tls-listen ADDRESS --tls-folder FOLDER] [--snapshots true|false]`, and also ends at SIGTERM. `sendfile`
+//! sends the file `--data FILE`.
 
 mod axum_peer;
 mod bare;
@@ -34,6 +34,7 @@ fn main() -> Result<(), Error> {
     let kind = args.next().unwrap_or_default();
     let (mut rate, mut data, mut listen) = (50, None, "127.0.0.1:0".to_owned());
     let (mut upstreams, mut tls_listen, mut tls_folder) = (Vec::new(), None, None);
+    let mut snapshots = None;
     while let (Some(option), Some(value)) = (args.next(), args.next()) {
         match option.as_str() {
             "--rate" => rate = value.parse()?,
@@ -42,6 +43,7 @@ fn main() -> Result<(), Error> {
             "--upstream" => upstreams.push(value),
             "--tls-listen" => tls_listen = Some(value),
             "--tls-folder" => tls_folder = Some(value),
+            "--snapshots" => snapshots = Some(value.parse()?),
             _ => return Err(format!("`{option}` is not an option").into()),
         }
     }
@@ -58,6 +60,7 @@ fn main() -> Result<(), Error> {
             &listen,
             tls_listen.as_deref().zip(tls_folder.as_deref()),
             &upstreams,
+            snapshots,
         ),
         "bare" => bare::run(rate, bare::Kind::Serialised),
         "bare-ready" => bare::run(rate, bare::Kind::Ready),

@@ -132,6 +132,10 @@ impl<S: Stored> Machine<S> {
         }
         let mut position = self.head.borrow().number();
         let stream = stream_of(&mut self.by_id, id);
+        if stream.records.capacity() == 0 {
+            // Many streams have one record. Those after it are reserved several at a time.
+            stream.records.reserve_exact(1);
+        }
         for range in grouping::split(messages) {
             let own = &messages[range.clone()];
             let bytes = own.iter().map(|message| message.len() as u64).sum();

@@ -85,7 +85,7 @@ impl<S: Stored> Machine<S> {
             producers: HashMap::new(),
             none_idle_before: 0,
             records: VecDeque::new(),
-            fork,
+            fork: fork.map(Box::new),
             depth,
         };
         self.by_id.insert(id, Followed::new(stream));

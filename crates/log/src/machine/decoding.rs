@@ -137,7 +137,7 @@ impl<S: Stored> Machine<S> {
             producers,
             none_idle_before: 0,
             records,
-            fork,
+            fork: fork.map(Box::new),
             depth,
         })
     }
@@ -245,6 +245,7 @@ fn records<S: Stored>(
         });
         position = position.checked_add(count).ok_or(Malformed)?;
     }
+    records.shrink_to_fit();
     Ok(records)
 }
 

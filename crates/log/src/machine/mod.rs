@@ -19,7 +19,7 @@ mod restore;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::{Deref, Range};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -29,7 +29,7 @@ use crate::clock::Timestamp;
 pub use crate::encoding::restore::{put_restore, take_restore};
 pub use crate::encoding::{Cursor, Malformed, put_bytes, put_number};
 use crate::error::{Error, Kind};
-use crate::follow::Progress;
+use crate::follow::{Follower, Progress};
 use crate::incarnation::{Identity, Lineage};
 use crate::limits::Limits;
 use crate::name::StreamName;
@@ -94,7 +94,8 @@ struct Stream<S> {
     /// No producer has been idle for long enough before this time.
     none_idle_before: u64,
     records: VecDeque<Record<S>>,
-    fork: Option<Fork>,
+    /// Few streams are forks, and a box is smaller.
+    fork: Option<Box<Fork>>,
     depth: usize,
 }
 
@@ -125,7 +126,8 @@ impl<S> Stream<S> {
 struct Followed<S> {
     /// Shared with [`Frozen`] copies of the state. A change of a shared one copies it first.
     stream: Arc<Stream<S>>,
-    progress: watch::Sender<Progress>,
+    /// There from the first follower on, until a change finds that there is none any more.
+    progress: OnceLock<watch::Sender<Progress>>,
 }
 
 impl<S> Deref for Followed<S> {
@@ -138,15 +140,23 @@ impl<S> Deref for Followed<S> {
 
 impl<S> Followed<S> {
     fn new(stream: Stream<S>) -> Self {
-        let progress = watch::Sender::new(progress(&stream, false));
         Self {
             stream: Arc::new(stream),
-            progress,
+            progress: OnceLock::new(),
         }
     }
 
-    fn publish(&self, gone: bool) {
-        self.progress.send_replace(progress(&self.stream, gone));
+    fn follow(&self) -> Follower {
+        let now = || watch::Sender::new(progress(&self.stream, false));
+        Follower::new(self.progress.get_or_init(now).subscribe())
+    }
+
+    fn publish(&mut self, gone: bool) {
+        if let Some(sender) = self.progress.get()
+            && sender.send(progress(&self.stream, gone)).is_err()
+        {
+            self.progress.take();
+        }
     }
 }
 
@@ -287,8 +297,10 @@ impl<S: Stored> Machine<S> {
         stream_of(&mut self.by_id, id)
     }
 
-    fn publish(&self, id: u64, gone: bool) {
-        self.by_id[&id].publish(gone);
+    fn publish(&mut self, id: u64, gone: bool) {
+        if let Some(followed) = self.by_id.get_mut(&id) {
+            followed.publish(gone);
+        }
     }
 
     fn reschedule(&mut self, id: u64) {
@@ -387,7 +399,9 @@ impl<S: Stored> Machine<S> {
                     now.publish(now.state.hidden);
                 }
                 None => {
-                    progress.send_replace(self::progress(&stream, true));
+                    if let Some(followers) = progress.get() {
+                        followers.send_replace(self::progress(&stream, true));
+                    }
                 }
             }
         }
@@ -426,3 +440,6 @@ fn weight(name: &StreamName, settings: &Settings) -> u64 {
 fn producer_weight(id: &str) -> u64 {
     PER_PRODUCER + id.len() as u64
 }
+
+#[cfg(test)]
+mod tests;

@@ -398,7 +398,7 @@ impl<S: Stored> Machine<S> {
     /// [Not found](Error::is_not_found), [gone](Error::is_gone).
     pub fn follow(&self, name: &StreamName) -> Result<Follower, Error> {
         let id = self.get(name)?;
-        Ok(Follower::new(self.by_id[&id].progress.subscribe()))
+        Ok(self.by_id[&id].follow())
     }
 
     /// Describes a stream.

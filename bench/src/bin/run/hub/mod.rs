@@ -6,6 +6,7 @@ pub(crate) mod bare;
 pub(crate) mod caps;
 pub(crate) mod catchup;
 pub(crate) mod cluster;
+pub(crate) mod cluster_streams;
 pub(crate) mod fanout;
 mod folder;
 pub(crate) mod idle;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use async_nats::jetstream::{self, Context, stream};
-use headwater_bench::{Error, item::Item};
+use headwater_bench::{Error, item::Item, system};
 use tokio::{runtime::Runtime, time::sleep};
 
 use super::{folder::Folder, server::free_port};
@@ -31,7 +31,7 @@ pub(super) struct Cluster {
     urls: Vec<String>,
     runtime: Runtime,
     context: Context,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl Cluster {
@@ -78,7 +78,7 @@ impl Cluster {
             urls,
             runtime,
             context,
-            _folder: folder,
+            folder,
         })
     }
 
@@ -116,6 +116,18 @@ impl Cluster {
             Ok::<(), Error>(())
         })?;
         Ok(done.load(Ordering::Relaxed) as f64 / window.as_secs_f64())
+    }
+
+    /// Returns the resident memory of each server, in bytes.
+    pub(super) fn memory_bytes(&self) -> Result<Vec<u64>, Error> {
+        let servers = self.servers.iter();
+        let bytes = servers.map(|server| system::resident_bytes(server.id()));
+        Ok(bytes.collect::<Result<_, _>>()?)
+    }
+
+    /// Returns the disk space of all servers' files, in bytes.
+    pub(super) fn disk_bytes(&self) -> Result<u64, Error> {
+        self.folder.disk_bytes()
     }
 
     /// Kills the server that leads the hubs' log.

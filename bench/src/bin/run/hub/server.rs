@@ -101,6 +101,21 @@ impl Kind {
         self.launch(command, data, port, &self.target("nothing"), |_| true)
     }
 
+    /// Starts Headwater's hub on a cluster of NATS servers, and waits until it is ready. It stores snapshots or none. Its
+    /// log is next to the folder.
+    pub(super) fn ready_on_cluster(
+        self,
+        data: &Folder,
+        urls: &str,
+        snapshots: bool,
+    ) -> Result<Server, Error> {
+        let port = free_port()?;
+        let mut command = self.command(data, port)?;
+        command.args(["--data", urls, "--snapshots", &snapshots.to_string()]);
+        command.env("HEADWATER_LOG", "headwater_nats=info");
+        self.launch(command, data, port, "/readyz", |status| status == 200)
+    }
+
     /// Starts Headwater's hub, which also listens with TLS. The certificate is in the folder. Returns the
     /// server and its address with TLS.
     pub(crate) fn with_tls(
@@ -289,6 +304,11 @@ impl Server {
             sum += system::proportional_bytes(pid)?;
         }
         Ok(sum)
+    }
+
+    /// Returns the greatest resident memory that the server has had, in bytes.
+    pub(crate) fn peak_bytes(&self) -> Result<u64, Error> {
+        Ok(system::peak_bytes(self.child.id())?)
     }
 
     /// Sends SIGHUP.
