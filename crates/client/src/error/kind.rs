@@ -50,7 +50,7 @@ pub(crate) enum Kind {
     #[error("{}", what.text(*limit))]
     Overdue { limit: Duration, what: Overdue },
     /// The source of gathered calls yielded an error in place of a call.
-    #[error("the source yielded an error in place of a call")]
+    #[error("the call can't be read")]
     Source,
     /// The connection broke in the middle of the body.
     #[error("the body was cut: it is not complete")]
