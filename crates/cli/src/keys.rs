@@ -126,12 +126,16 @@ impl KeyPlace {
             return Ok((KeyFile::new(keys), None));
         }
         let data = self.data.unwrap_or_else(|| DEFAULT_DATA.into());
-        match file_in(&data) {
-            Some(file) => Ok((KeyFile::new(file), Some(data))),
-            None => Err(Failure::usage(
-                "data in memory has no folder for a key file: name one by --keys, also for the hub",
-            )),
+        if let Some(file) = file_in(&data) {
+            return Ok((KeyFile::new(file), Some(data)));
         }
+        let what = match data == Path::new(MEMORY) {
+            true => "data in memory",
+            false => "a cluster",
+        };
+        Err(Failure::usage(format!(
+            "{what} has no data folder with a key file: --keys FILE names one, here and for `headwater serve`"
+        )))
     }
 }
 
