@@ -101,7 +101,7 @@ pub(crate) enum Command {
     Import(Import),
 
     /// Print the document that describes a hub's API
-    #[command(after_help = help::OPENAPI)]
+    #[command(after_help = help::OPENAPI, after_long_help = help::long(help::OPENAPI, exit::LOCAL_EXIT_CODES))]
     Openapi(Document),
 
     /// Print the items of a stream as they arrive

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::{
     args::lifetime,
-    exit::Failure,
+    exit::{self, Failure},
     get::time,
     help,
     output_line::{on_one_line, say},
@@ -36,13 +36,13 @@ pub(crate) struct Keys {
 #[derive(Subcommand)]
 enum What {
     /// Create a key and print it: the only time that it is shown
-    #[command(after_help = help::KEYS_CREATE)]
+    #[command(after_help = help::KEYS_CREATE, after_long_help = help::long(help::KEYS_CREATE, exit::LOCAL_EXIT_CODES))]
     Create(Create),
     /// List keys: id, state, expiry, name, own rates and grants of each, with a heading on a terminal
-    #[command(after_help = help::KEYS_LS)]
+    #[command(after_help = help::KEYS_LS, after_long_help = help::long(help::KEYS_LS, exit::LOCAL_EXIT_CODES))]
     Ls(List),
     /// Revoke a key; what it has open is cut within a second
-    #[command(after_help = help::KEYS_REVOKE)]
+    #[command(after_help = help::KEYS_REVOKE, after_long_help = help::long(help::KEYS_REVOKE, exit::LOCAL_EXIT_CODES))]
     Revoke(Revoke),
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     args::duration,
-    exit::Failure,
+    exit::{self, Failure},
     help,
     hub_options::Hub,
     interrupt::Interrupt,
@@ -31,19 +31,19 @@ pub(crate) struct Streams {
 #[derive(Subcommand)]
 enum What {
     /// List streams: messages, bytes, state and path of each, with a heading on a terminal
-    #[command(after_help = help::STREAMS_LS)]
+    #[command(after_help = help::STREAMS_LS, after_long_help = help::long(help::STREAMS_LS, exit::HUB_EXIT_CODES))]
     Ls(List),
     /// Create a stream; one that exists with the same settings is unchanged
-    #[command(after_help = help::STREAMS_CREATE)]
+    #[command(after_help = help::STREAMS_CREATE, after_long_help = help::long(help::STREAMS_CREATE, exit::HUB_EXIT_CODES))]
     Create(Box<Create>),
     /// Print a stream's metadata
-    #[command(after_help = help::STREAMS_INFO)]
+    #[command(after_help = help::STREAMS_INFO, after_long_help = help::long(help::STREAMS_INFO, exit::HUB_EXIT_CODES))]
     Info(One),
     /// Close a stream to appends; its readers end at the tail
-    #[command(after_help = help::STREAMS_CLOSE)]
+    #[command(after_help = help::STREAMS_CLOSE, after_long_help = help::long(help::STREAMS_CLOSE, exit::HUB_EXIT_CODES))]
     Close(One),
     /// Remove streams with all their messages
-    #[command(after_help = help::STREAMS_RM)]
+    #[command(after_help = help::STREAMS_RM, after_long_help = help::long(help::STREAMS_RM, exit::HUB_EXIT_CODES))]
     Rm(Remove),
 }
 
