@@ -7,7 +7,12 @@ use headwater_client::{Client, ClientBuilder, Url, hub::Stream};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::{
-    args::header, exit::Failure, retry_report, streams_root, token::TokenArgs, trust::Trust, url,
+    args::{header, whole},
+    exit::Failure,
+    retry_report, streams_root,
+    token::TokenArgs,
+    trust::Trust,
+    url,
 };
 
 /// The characters that a path can't contain (RFC 3986 §3.3), and `%`, which would be read as an
@@ -66,7 +71,7 @@ pub(crate) struct Hub {
     headers: Vec<(String, String)>,
 
     /// Maximum number of consecutive attempts of a request
-    #[arg(long, value_name = "N", default_value_t = ATTEMPTS, global = true)]
+    #[arg(long, value_name = "N", default_value_t = ATTEMPTS, value_parser = whole::<u32>, global = true)]
     attempts: u32,
 
     #[command(flatten)]

@@ -11,7 +11,7 @@ use headwater_client::{Client, hub::Offset};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    args::duration,
+    args::{bytes, duration},
     exit::{self, Failure},
     help,
     hub_options::Hub,
@@ -95,8 +95,8 @@ struct Create {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     max_age: Option<Duration>,
 
-    /// Trim the oldest messages when all exceed this many bytes
-    #[arg(long, value_name = "BYTES")]
+    /// Trim the oldest messages when all exceed this many bytes: 1000, 64KiB, 1MiB
+    #[arg(long, value_name = "BYTES", value_parser = bytes::<u64>)]
     max_bytes: Option<u64>,
 
     /// Check every message against the JSON Schema in this file
@@ -160,8 +160,8 @@ async fn create(args: &Create, hub: &Hub, client: &Client) -> Result<(), Failure
     }
     if let Some(path) = &args.schema {
         let schema = fs::read_to_string(path);
-        let schema =
-            schema.map_err(|error| Failure::other(format!("{}: {error}", path.display())))?;
+        let schema = schema
+            .map_err(|error| Failure::other(format!("--schema {}: {error}", path.display())))?;
         create = create.schema(&schema);
     }
     if let Some(source) = &args.fork {

@@ -48,7 +48,7 @@ pub(crate) struct Tail {
     no_follow: bool,
 
     /// Exit after this many messages
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = args::whole::<NonZeroU64>)]
     max_items: Option<NonZeroU64>,
 
     /// Prefix each message with its stream, and with the offset for --from

@@ -125,7 +125,9 @@ impl Output {
                 path: path.to_owned(),
             })
         };
-        open().map_err(|error| failed(path, &error))
+        open().map_err(|error: io::Error| {
+            Failure::other(format!("--output {}: {error}", path.display()))
+        })
     }
 
     /// Writes a chunk. Returns `false` if the reader of the output is gone.
