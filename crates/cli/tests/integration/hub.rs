@@ -190,3 +190,21 @@ fn the_url_of_a_hub_may_omit_http() {
         "{said:?}"
     );
 }
+
+#[test]
+fn a_dash_is_the_output_of_an_export_and_the_input_of_an_import() {
+    let (from, to) = (Hub::start(), Hub::start());
+    done(&from, &["publish", "s", "1", "2"]);
+    let lines = done(&from, &["export", "-o", "-"]);
+    assert!(lines.contains("\"complete\":true"), "{lines}");
+    let mut import = headwater(&["import", "-", "--hub", to.url()])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = import.stdin.take().unwrap();
+    stdin.write_all(lines.as_bytes()).unwrap();
+    drop(stdin);
+    let said = finish(import);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert_eq!(done(&to, &["tail", "s", "--no-follow"]), "1\n2\n");
+}
