@@ -126,7 +126,8 @@ async fn act(hub: &Hub, what: What) -> Result<(), Failure> {
         What::Create(args) => create(&args, hub, &client).await,
         What::Info(args) => info(&args, hub, &client).await,
         What::Close(args) => {
-            let tail = hub.stream(&client, &args.stream).close().await?;
+            let closed = hub.stream(&client, &args.stream).close().await;
+            let tail = closed.map_err(|error| hub.failure(&args.stream, error))?;
             match args.json {
                 true => say(&format!("{{\"next_offset\":\"{tail}\",\"closed\":true}}")),
                 false => say(&format!("{} is closed, at {tail}", args.stream)),
@@ -134,7 +135,8 @@ async fn act(hub: &Hub, what: What) -> Result<(), Failure> {
         }
         What::Rm(args) => {
             for stream in &args.streams {
-                hub.stream(&client, stream).delete().await?;
+                let deleted = hub.stream(&client, stream).delete().await;
+                deleted.map_err(|error| hub.failure(stream, error))?;
             }
             Ok(())
         }
@@ -198,7 +200,8 @@ struct Known<'a> {
 }
 
 async fn info(args: &One, hub: &Hub, client: &Client) -> Result<(), Failure> {
-    let info = hub.stream(client, &args.stream).info().await?;
+    let info = hub.stream(client, &args.stream).info().await;
+    let info = info.map_err(|error| hub.failure(&args.stream, error))?;
     let known = Known {
         content_type: &info.content_type,
         next_offset: info.tail.as_str(),
