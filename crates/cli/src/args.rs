@@ -1,4 +1,9 @@
-use std::{num::NonZeroU64, path::PathBuf, time::Duration};
+use std::{
+    num::{IntErrorKind, NonZeroU64, ParseIntError},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use headwater_client::{Format, Method};
@@ -101,7 +106,7 @@ pub(crate) enum Command {
     Import(Import),
 
     /// Print the document that describes a hub's API
-    #[command(after_help = help::OPENAPI)]
+    #[command(after_help = help::OPENAPI, after_long_help = help::long(help::OPENAPI, exit::LOCAL_EXIT_CODES))]
     Openapi(Document),
 
     /// Print the items of a stream as they arrive
@@ -195,7 +200,7 @@ pub(crate) struct Reading {
     pub(crate) reconnect: bool,
 
     /// Exit after this many items
-    #[arg(short = 'n', long, value_name = "N", conflicts_with = "raw")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = whole::<NonZeroU64>, conflicts_with = "raw")]
     pub(crate) max_items: Option<NonZeroU64>,
 
     /// Fail, or reconnect, if no byte arrives for this time: 1.5, 500ms, 2m; 0 disables the limit
@@ -293,6 +298,39 @@ pub(crate) fn method(text: &str) -> Result<Method, String> {
     text.parse().map_err(|_| "not a method".to_owned())
 }
 
+/// Parses a whole number.
+pub(crate) fn whole<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: ParseIntError| {
+        let what = match error.kind() {
+            IntErrorKind::Zero => "it is at least 1",
+            IntErrorKind::PosOverflow => "it is too large",
+            _ => "not a whole number",
+        };
+        what.to_owned()
+    })
+}
+
+/// Parses a number of bytes, which may have one of the units KiB, MiB and GiB.
+pub(crate) fn bytes<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
+    const UNITS: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+    let unit = UNITS
+        .into_iter()
+        .find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)));
+    let (number, unit) = unit.unwrap_or((text, 1));
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "not a number of bytes: write it like 1000, 64KiB or 1MiB")?;
+    let bytes = number.checked_mul(unit);
+    let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| "it is too large".to_owned())
+}
+
+/// Parses a number that may have decimals.
+pub(crate) fn decimal(text: &str) -> Result<f64, String> {
+    let number = text.parse();
+    number.map_err(|_| "not a number: write it like 10 or 0.5".to_owned())
+}
+
 /// Parses a number of seconds, or a number with one of the units ms, s, m, h, d.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -337,6 +375,34 @@ mod tests {
         for bad in ["", "s", "1y", "-1", "1e400", "x"] {
             assert!(read(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn numbers_are_whole_and_bytes_have_units() {
+        assert_eq!(whole::<NonZeroU64>("7").map(NonZeroU64::get), Ok(7));
+        for (text, error) in [
+            ("0", "it is at least 1"),
+            ("99999999999999999999", "it is too large"),
+            ("x", "not a whole number"),
+            ("", "not a whole number"),
+        ] {
+            assert_eq!(whole::<NonZeroU64>(text), Err(error.to_owned()));
+        }
+        for (text, expected) in [
+            ("0", 0),
+            ("1000", 1000),
+            ("64KiB", 65_536),
+            ("1GiB", 1 << 30),
+        ] {
+            assert_eq!(bytes::<u64>(text), Ok(expected));
+        }
+        for bad in ["", "MiB", "1MB", "1.5MiB", "-1", "17179869184GiB"] {
+            assert!(bytes::<u64>(bad).is_err(), "{bad}");
+        }
+        assert_eq!(bytes::<u64>("17179869183GiB"), Ok(u64::MAX - (1 << 30) + 1));
+        assert!(bytes::<u32>("4GiB").is_err());
+        assert_eq!(decimal("0.5"), Ok(0.5));
+        assert!(decimal("x").is_err());
     }
 
     #[test]

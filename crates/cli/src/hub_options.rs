@@ -3,11 +3,16 @@
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
-use headwater_client::{Client, ClientBuilder, Url, hub::Stream};
+use headwater_client::{Client, ClientBuilder, Error, Url, hub::Stream};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::{
-    args::header, exit::Failure, retry_report, streams_root, token::TokenArgs, trust::Trust, url,
+    args::{header, whole},
+    exit::Failure,
+    retry_report, streams_root,
+    token::TokenArgs,
+    trust::Trust,
+    url,
 };
 
 /// The characters that a path can't contain (RFC 3986 §3.3), and `%`, which would be read as an
@@ -66,7 +71,7 @@ pub(crate) struct Hub {
     headers: Vec<(String, String)>,
 
     /// Maximum number of consecutive attempts of a request
-    #[arg(long, value_name = "N", default_value_t = ATTEMPTS, global = true)]
+    #[arg(long, value_name = "N", default_value_t = ATTEMPTS, value_parser = whole::<u32>, global = true)]
     attempts: u32,
 
     #[command(flatten)]
@@ -132,6 +137,32 @@ impl Hub {
         client.stream(self.stream_url(name))
     }
 
+    /// Converts the error of a request for a stream. If the stream doesn't exist, that is all that
+    /// matters.
+    pub(crate) fn failure(&self, name: &str, error: Error) -> Failure {
+        match is_missing(&error) {
+            true => self.no_stream(name),
+            false => error.into(),
+        }
+    }
+
+    /// The failure for a stream that doesn't exist.
+    pub(crate) fn no_stream(&self, name: &str) -> Failure {
+        let mut url = self.stream_url(name);
+        if let Ok(mut parsed) = Url::parse(&url) {
+            // The hub's URL may have credentials.
+            let _ = parsed.set_username("");
+            let _ = parsed.set_password(None);
+            parsed.set_query(None);
+            parsed.set_fragment(None);
+            url = parsed.into();
+        }
+        Failure::refused(match is_url(name) {
+            true => format!("there is no stream {url}"),
+            false => format!("there is no stream {name}: {url} doesn't exist"),
+        })
+    }
+
     fn stream_url(&self, name: &str) -> String {
         if is_url(name) {
             return url::with_scheme(name).into_owned();
@@ -145,6 +176,11 @@ impl Hub {
     pub(crate) fn list_url(&self) -> String {
         self.at(&self.root)
     }
+}
+
+/// Returns `true` for the error of a stream that doesn't exist.
+pub(crate) fn is_missing(error: &Error) -> bool {
+    error.status().is_some_and(|status| status.as_u16() == 404)
 }
 
 /// The scheme, host and port of a URL.
@@ -172,6 +208,26 @@ mod tests {
             hub.root = root.to_owned();
             assert_eq!(hub.stream_url("a"), expected);
             assert_eq!(hub.list_url(), format!("http://hub{root}"));
+        }
+    }
+
+    #[test]
+    fn a_missing_stream_is_named_without_credentials() {
+        let url = "http://user:secret@hub:1/base";
+        let hub = Hub::at_url(url, TokenArgs::default(), &Trust::default());
+        for (name, expected) in [
+            (
+                "a/b",
+                "no stream a/b: http://hub:1/base/streams/a/b doesn't exist",
+            ),
+            (
+                "http://user:secret@other/x?secret#secret",
+                "no stream http://other/x\"",
+            ),
+        ] {
+            let failure = format!("{:?}", hub.no_stream(name));
+            assert!(failure.contains(expected), "{failure}");
+            assert!(!failure.contains("secret"), "{failure}");
         }
     }
 

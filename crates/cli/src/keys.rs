@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::{
     args::lifetime,
-    exit::Failure,
+    exit::{self, Failure},
     get::time,
     help,
     output_line::{on_one_line, say},
@@ -36,13 +36,13 @@ pub(crate) struct Keys {
 #[derive(Subcommand)]
 enum What {
     /// Create a key and print it: the only time that it is shown
-    #[command(after_help = help::KEYS_CREATE)]
+    #[command(after_help = help::KEYS_CREATE, after_long_help = help::long(help::KEYS_CREATE, exit::LOCAL_EXIT_CODES))]
     Create(Create),
     /// List keys: id, state, expiry, name, own rates and grants of each, with a heading on a terminal
-    #[command(after_help = help::KEYS_LS)]
+    #[command(after_help = help::KEYS_LS, after_long_help = help::long(help::KEYS_LS, exit::LOCAL_EXIT_CODES))]
     Ls(List),
     /// Revoke a key; what it has open is cut within a second
-    #[command(after_help = help::KEYS_REVOKE)]
+    #[command(after_help = help::KEYS_REVOKE, after_long_help = help::long(help::KEYS_REVOKE, exit::LOCAL_EXIT_CODES))]
     Revoke(Revoke),
 }
 
@@ -126,12 +126,16 @@ impl KeyPlace {
             return Ok((KeyFile::new(keys), None));
         }
         let data = self.data.unwrap_or_else(|| DEFAULT_DATA.into());
-        match file_in(&data) {
-            Some(file) => Ok((KeyFile::new(file), Some(data))),
-            None => Err(Failure::usage(
-                "data in memory has no folder for a key file: name one by --keys, also for the hub",
-            )),
+        if let Some(file) = file_in(&data) {
+            return Ok((KeyFile::new(file), Some(data)));
         }
+        let what = match data == Path::new(MEMORY) {
+            true => "data in memory",
+            false => "a cluster",
+        };
+        Err(Failure::usage(format!(
+            "{what} has no data folder with a key file: --keys FILE names one, here and for `headwater serve`"
+        )))
     }
 }
 

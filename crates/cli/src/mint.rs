@@ -83,22 +83,25 @@ pub(crate) fn run(args: Mint) -> Result<(), Failure> {
     say(&key.mint(&claims).map_err(Failure::other)?)
 }
 
+const SECRET: &str = "--jwt-secret-file";
+const PRIVATE_KEY: &str = "--jwt-private-key";
+
 fn signing_key(args: &Mint) -> Result<SigningKey, Failure> {
-    let (path, is_secret) = match (&args.jwt_secret_file, &args.jwt_private_key) {
-        (Some(path), _) => (path, true),
-        (None, Some(path)) => (path, false),
+    let (path, option) = match (&args.jwt_secret_file, &args.jwt_private_key) {
+        (Some(path), _) => (path, SECRET),
+        (None, Some(path)) => (path, PRIVATE_KEY),
         // The parser requires one of them.
         (None, None) => return Err(Failure::usage("a token needs a key to sign it")),
     };
-    let secret = key_file::read_secret(path)?;
+    let secret = key_file::read_secret(path).map_err(|failure| failure.about(option))?;
     if let Some(warning) = secret.warning {
         report!("headwater: {warning}");
     }
-    let key = match is_secret {
+    let key = match option == SECRET {
         true => SigningKey::from_secret(&secret.bytes),
         false => SigningKey::from_pem(&secret.bytes),
     };
-    key.map_err(|error| Failure::other(format!("{}: {error}", path.display())))
+    key.map_err(|error| Failure::other(format!("{option}: {}: {error}", path.display())))
 }
 
 #[cfg(test)]

@@ -73,7 +73,10 @@ pub(crate) async fn run(args: Publish, mut interrupt: Interrupt) -> Result<(), F
     if let Some(id) = &args.producer {
         options = options.repeating(id);
     }
-    let writer = options.open().await?;
+    let writer = options.open().await.map_err(|error| match args.no_create {
+        true => args.hub.failure(&args.stream, error),
+        false => error.into(),
+    })?;
     let mut account = Account::new(&args);
     if args.is_by_hand() {
         report!(

@@ -11,8 +11,8 @@ use headwater_client::{Client, hub::Offset};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    args::duration,
-    exit::Failure,
+    args::{bytes, duration},
+    exit::{self, Failure},
     help,
     hub_options::Hub,
     interrupt::Interrupt,
@@ -31,19 +31,19 @@ pub(crate) struct Streams {
 #[derive(Subcommand)]
 enum What {
     /// List streams: messages, bytes, state and path of each, with a heading on a terminal
-    #[command(after_help = help::STREAMS_LS)]
+    #[command(after_help = help::STREAMS_LS, after_long_help = help::long(help::STREAMS_LS, exit::HUB_EXIT_CODES))]
     Ls(List),
     /// Create a stream; one that exists with the same settings is unchanged
-    #[command(after_help = help::STREAMS_CREATE)]
+    #[command(after_help = help::STREAMS_CREATE, after_long_help = help::long(help::STREAMS_CREATE, exit::HUB_EXIT_CODES))]
     Create(Box<Create>),
     /// Print a stream's metadata
-    #[command(after_help = help::STREAMS_INFO)]
+    #[command(after_help = help::STREAMS_INFO, after_long_help = help::long(help::STREAMS_INFO, exit::HUB_EXIT_CODES))]
     Info(One),
     /// Close a stream to appends; its readers end at the tail
-    #[command(after_help = help::STREAMS_CLOSE)]
+    #[command(after_help = help::STREAMS_CLOSE, after_long_help = help::long(help::STREAMS_CLOSE, exit::HUB_EXIT_CODES))]
     Close(One),
     /// Remove streams with all their messages
-    #[command(after_help = help::STREAMS_RM)]
+    #[command(after_help = help::STREAMS_RM, after_long_help = help::long(help::STREAMS_RM, exit::HUB_EXIT_CODES))]
     Rm(Remove),
 }
 
@@ -95,8 +95,8 @@ struct Create {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     max_age: Option<Duration>,
 
-    /// Trim the oldest messages when all exceed this many bytes
-    #[arg(long, value_name = "BYTES")]
+    /// Trim the oldest messages when all exceed this many bytes: 1000, 64KiB, 1MiB
+    #[arg(long, value_name = "BYTES", value_parser = bytes::<u64>)]
     max_bytes: Option<u64>,
 
     /// Check every message against the JSON Schema in this file
@@ -126,7 +126,8 @@ async fn act(hub: &Hub, what: What) -> Result<(), Failure> {
         What::Create(args) => create(&args, hub, &client).await,
         What::Info(args) => info(&args, hub, &client).await,
         What::Close(args) => {
-            let tail = hub.stream(&client, &args.stream).close().await?;
+            let closed = hub.stream(&client, &args.stream).close().await;
+            let tail = closed.map_err(|error| hub.failure(&args.stream, error))?;
             match args.json {
                 true => say(&format!("{{\"next_offset\":\"{tail}\",\"closed\":true}}")),
                 false => say(&format!("{} is closed, at {tail}", args.stream)),
@@ -134,7 +135,8 @@ async fn act(hub: &Hub, what: What) -> Result<(), Failure> {
         }
         What::Rm(args) => {
             for stream in &args.streams {
-                hub.stream(&client, stream).delete().await?;
+                let deleted = hub.stream(&client, stream).delete().await;
+                deleted.map_err(|error| hub.failure(stream, error))?;
             }
             Ok(())
         }
@@ -160,8 +162,8 @@ async fn create(args: &Create, hub: &Hub, client: &Client) -> Result<(), Failure
     }
     if let Some(path) = &args.schema {
         let schema = fs::read_to_string(path);
-        let schema =
-            schema.map_err(|error| Failure::other(format!("{}: {error}", path.display())))?;
+        let schema = schema
+            .map_err(|error| Failure::other(format!("--schema {}: {error}", path.display())))?;
         create = create.schema(&schema);
     }
     if let Some(source) = &args.fork {
@@ -198,7 +200,8 @@ struct Known<'a> {
 }
 
 async fn info(args: &One, hub: &Hub, client: &Client) -> Result<(), Failure> {
-    let info = hub.stream(client, &args.stream).info().await?;
+    let info = hub.stream(client, &args.stream).info().await;
+    let info = info.map_err(|error| hub.failure(&args.stream, error))?;
     let known = Known {
         content_type: &info.content_type,
         next_offset: info.tail.as_str(),

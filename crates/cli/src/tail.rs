@@ -21,7 +21,7 @@ use crate::{
         print::Printer,
         time,
     },
-    hub_options::{Hub, is_url},
+    hub_options::{Hub, is_missing, is_url},
     interrupt::Interrupt,
 };
 
@@ -48,7 +48,7 @@ pub(crate) struct Tail {
     no_follow: bool,
 
     /// Exit after this many messages
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = args::whole::<NonZeroU64>)]
     max_items: Option<NonZeroU64>,
 
     /// Prefix each message with its stream, and with the offset for --from
@@ -119,7 +119,8 @@ async fn one(
     let from = tail.since.clone().map(ReadFrom::Since);
     let from = from.unwrap_or_else(|| tail.from.clone());
     let options = options.from(from).live(!tail.no_follow);
-    let mut reader = options.open_raw().await?;
+    let opened = options.open_raw().await;
+    let mut reader = opened.map_err(|error| tail.hub.failure(stream, error))?;
     while let Some(message) = reader.next().await {
         let mut next = Some(message);
         while let Some(message) = next {
@@ -208,7 +209,26 @@ async fn many(
             return Ok(());
         }
     }
-    Ok(())
+    match tail.no_follow {
+        true => all_exist(tail, client, streams).await,
+        false => Ok(()),
+    }
+}
+
+/// Checks that all streams exist that aren't named by a pattern: `/events` leaves out the others.
+async fn all_exist(tail: &Tail, client: &Client, streams: &[String]) -> Result<(), Failure> {
+    let mut missing = None;
+    for stream in streams.iter().filter(|stream| !stream.contains('*')) {
+        match tail.hub.stream(client, stream).info().await {
+            Err(error) if is_missing(&error) => {
+                if let Some(earlier) = missing.replace(tail.hub.no_stream(stream)) {
+                    let _ = earlier.report();
+                }
+            }
+            info => drop(info?),
+        }
+    }
+    missing.map_or(Ok(()), Err)
 }
 
 fn print_one(event: &Event, envelope: bool, printer: &Printer, line: &mut Vec<u8>) {

@@ -10,7 +10,7 @@ use crate::{
     gather::Answer,
     problem::{Plain, Problem},
 };
-pub(crate) use kind::{Kind, Overdue, Wanted};
+pub(crate) use kind::{Kind, Overdue, Wanted, named};
 
 pub(crate) type Source = Box<dyn StdError + Send + Sync>;
 

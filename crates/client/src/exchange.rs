@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::{
     egress::Refused,
-    error::{Error, Kind},
+    error::{Error, Kind, named},
     idle::Idle,
     plan::{Plan, renewal_reason},
     redirect::{self, SeeOther},
@@ -372,7 +372,7 @@ impl Exchange {
             retry_after: head.headers.get(header::RETRY_AFTER).and_then(retry_after),
             is_renewable,
         });
-        self.reason = format!("the server answered {}", head.status);
+        self.reason = format!("the server answered {}", named(head.status));
         self.status = head.status;
         self.headers = head.headers;
     }

@@ -352,10 +352,18 @@ pub(crate) fn without_fragment(url: &Url) -> &str {
     text.split_once('#').map_or(text, |(sent, _)| sent)
 }
 
+/// The error of a text that isn't a URL.
+type ParseError = <Url as std::str::FromStr>::Err;
+
 pub(crate) fn parse_url(text: &str) -> Result<Url, Error> {
     // The text isn't shown: a text that can't be parsed can't be redacted.
     let url = Url::parse(text).map_err(|error| {
-        Error::request("not a URL; it should be like http://host/path").with_source(error)
+        let failed = Error::request("not a URL; it should be like http://host/path");
+        match error {
+            // The message has said it.
+            ParseError::RelativeUrlWithoutBase => failed,
+            error => failed.with_source(error),
+        }
     })?;
     match url.scheme() {
         "http" => Ok(url),
@@ -416,8 +424,11 @@ mod tests {
         for (url, message) in [
             (
                 "example.com/?token=secret",
-                "GET: not a URL; it should be like http://host/path: \
-                 relative URL without a base",
+                "GET: not a URL; it should be like http://host/path",
+            ),
+            (
+                "http://example.com:70000/?token=secret",
+                "GET: not a URL; it should be like http://host/path: invalid port number",
             ),
             (
                 "ftp://example.com/?token=secret",

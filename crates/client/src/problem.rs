@@ -1,6 +1,6 @@
 use std::fmt;
 
-use headwater_wire::json::without_bom;
+use headwater_wire::{json::without_bom, status};
 use serde_json::{Map, Value};
 
 /// A server's description of an error: the members of RFC 9457, "Problem Details for HTTP APIs".
@@ -104,8 +104,10 @@ impl Problem {
         let status = self
             .status()
             .and_then(|status| http::StatusCode::from_u16(status).ok());
-        let reason = status.and_then(|status| status.canonical_reason());
-        reason.is_some_and(|reason| reason == title)
+        status.is_some_and(|status| {
+            let renamed = status::renamed(status.as_u16());
+            [renamed, status.canonical_reason()].contains(&Some(title))
+        })
     }
 
     /// Returns a text member. A member of the wrong type counts as absent (RFC 9457 §3.1).
@@ -203,6 +205,11 @@ mod tests {
         let problem = Problem::from_json(text).unwrap();
         assert_eq!(problem.to_string(), "the stream doesn't exist");
         assert_eq!(problem.title(), Some("Not Found"));
+        for title in ["Unprocessable Content", "Unprocessable Entity"] {
+            let text = format!(r#"{{"title":"{title}","status":422,"detail":"no"}}"#);
+            let problem = Problem::from_json(text.as_bytes()).unwrap();
+            assert_eq!(problem.to_string(), "no");
+        }
         let problem = Problem::from_json(br#"{"title":"Not Found","status":404}"#).unwrap();
         assert_eq!(problem.to_string(), "Not Found");
     }

@@ -60,6 +60,13 @@ impl Problem {
         }))
     }
 
+    /// Returns the reason phrase of a status by RFC 9110, the title of a problem that sets no other one.
+    /// `None` if the status is unknown.
+    #[must_use]
+    pub fn reason(status: StatusCode) -> Option<&'static str> {
+        headwater_wire::status::renamed(status.as_u16()).or(status.canonical_reason())
+    }
+
     /// Creates a problem with status 400. `detail` explains the error and the valid form.
     #[must_use]
     pub fn bad_request(detail: impl Into<String>) -> Self {
@@ -193,7 +200,7 @@ impl fmt::Display for Problem {
         } = &*self.0;
         let title = title
             .as_deref()
-            .or(status.canonical_reason())
+            .or(Self::reason(*status))
             .unwrap_or("unknown status");
         match detail {
             Some(detail) => write!(f, "{title}: {detail}"),
@@ -228,7 +235,7 @@ impl Serialize for Problem {
         if let Some(type_uri) = type_uri {
             map.serialize_entry("type", type_uri)?;
         }
-        if let Some(title) = title.as_deref().or(status.canonical_reason()) {
+        if let Some(title) = title.as_deref().or(Self::reason(*status)) {
             map.serialize_entry("title", title)?;
         }
         map.serialize_entry("status", &status.as_u16())?;
@@ -321,6 +328,19 @@ mod tests {
             r#"{"title":"Internal Server Error","status":500}"#
         );
         assert!(format!("{problem:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_title_is_the_reason_phrase_of_rfc_9110() {
+        for (status, title) in [
+            (StatusCode::PAYLOAD_TOO_LARGE, "Content Too Large"),
+            (StatusCode::UNPROCESSABLE_ENTITY, "Unprocessable Content"),
+            (StatusCode::URI_TOO_LONG, "URI Too Long"),
+        ] {
+            let problem = Problem::new(status);
+            assert_eq!(problem.to_string(), title);
+            assert_eq!(serde_json::to_value(problem).unwrap()["title"], title);
+        }
     }
 
     #[test]

@@ -72,8 +72,8 @@ pub(crate) enum Why {
     Changed { stream: String, what: String },
     #[error(
         "the JetStream stream {stream} has {found} replicas. With fewer than {REPLICAS}, one lost \
-         machine loses acknowledged messages. Give it {REPLICAS}: nats stream edit --replicas \
-         {REPLICAS}; or accept the loss: --durability memory"
+         machine loses acknowledged messages. Give it {REPLICAS}: nats stream edit {stream} \
+         --replicas {REPLICAS}; or accept the loss: --durability memory"
     )]
     Replicas { stream: String, found: usize },
     #[error(

@@ -32,7 +32,8 @@
 //! ```
 //!
 //! A few parts are here as well because several crates share them: [`Backoff`], the growing waits
-//! between attempts, the [`causes`] of errors, [`glob`], and macros for methods that many types have.
+//! between attempts, the [`causes`] of errors, [`glob`], names of HTTP statuses ([`status`]), and
+//! macros for methods that many types have.
 //!
 //! Not here: sockets, timers and HTTP. The fuzz targets of every decoder are in `crates/fuzz`.
 
@@ -56,6 +57,8 @@ mod lines;
 mod macros;
 pub mod ndjson;
 pub mod sse;
+#[doc(hidden)]
+pub mod status;
 mod str_bytes;
 pub mod text;
 mod work_counter;

@@ -8,7 +8,7 @@ pub struct Limits {
     /// names, the commas of an array). Defaults to 8 MiB.
     pub max_item_bytes: usize,
     /// Maximum nesting depth of arrays and objects in one JSON item; `[[1]]` has depth 2. Defaults
-    /// to 128.
+    /// to 127.
     pub max_depth: usize,
 }
 

@@ -16,7 +16,7 @@ use headwater_client::{
 
 use self::{input::Input, output::Output, progress::Bar, resume::Earlier};
 use crate::{
-    args::{duration, header},
+    args::{bytes, decimal, duration, header, whole},
     exit::Failure,
     file::{Place, refuse_same},
     get::output::Written,
@@ -55,7 +55,10 @@ struct Calls {
     ///
     /// Waits with growing backoff between attempts, and at least as long as Retry-After. Only
     /// idempotent methods are retried: GET, HEAD, OPTIONS, PUT, DELETE, …
-    #[arg(long, value_name = "N", default_value_t = headwater_client::gather::DEFAULT_RETRIES)]
+    #[arg(
+        long, value_name = "N", value_parser = whole::<u32>,
+        default_value_t = headwater_client::gather::DEFAULT_RETRIES
+    )]
     retries: u32,
 
     /// Retry POST and PATCH, too
@@ -77,17 +80,20 @@ struct Calls {
 struct Limits {
     /// Maximum number of calls in flight
     #[arg(
-        short = 'c', long, value_name = "N",
+        short = 'c', long, value_name = "N", value_parser = whole::<usize>,
         default_value_t = headwater_client::gather::DEFAULT_CONCURRENCY
     )]
     concurrency: usize,
 
     /// Maximum number of calls in flight to one host (scheme, name and port)
-    #[arg(long, value_name = "N", default_value_t = headwater_client::gather::DEFAULT_PER_HOST)]
+    #[arg(
+        long, value_name = "N", value_parser = whole::<usize>,
+        default_value_t = headwater_client::gather::DEFAULT_PER_HOST
+    )]
     per_host: usize,
 
     /// Maximum number of calls per second to one host, evenly spaced; 0.5 is one in two seconds
-    #[arg(long, value_name = "CALLS")]
+    #[arg(long, value_name = "CALLS", value_parser = decimal)]
     rate: Option<f64>,
 
     /// Time limit of a call with all its attempts: 1.5, 500ms, 2m; 0 disables it
@@ -98,9 +104,9 @@ struct Limits {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     total_timeout: Option<Duration>,
 
-    /// Maximum size of a response's body, in bytes; a larger one is an error
+    /// Maximum size of a response's body: 1000, 64KiB, 1MiB; a larger one is an error
     #[arg(
-        long, value_name = "BYTES",
+        long, value_name = "BYTES", value_parser = bytes::<usize>,
         default_value_t = headwater_client::gather::DEFAULT_MAX_BODY_BYTES
     )]
     max_body_bytes: usize,

@@ -41,7 +41,8 @@ impl Output {
             });
         };
         let name = path.display().to_string();
-        let target = Target::replace(path).map_err(|error| failure(&name, &error))?;
+        let target =
+            Target::replace(path).map_err(|error| failure(&format!("--output {name}"), &error))?;
         Ok(Self {
             holds: target.has_something_to_lose(),
             ..Self::appending(target, name)

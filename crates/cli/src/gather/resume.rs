@@ -77,8 +77,8 @@ impl Earlier {
 /// Reads the results in the file, and opens it to append to it. Creates it if it doesn't exist.
 pub(super) fn open(path: &Path) -> Result<(Earlier, Output), Failure> {
     let name = path.display().to_string();
-    let failed = |error: io::Error| failure(&name, &error);
-    let mut target = Target::resume(path).map_err(failed)?;
+    let mut target = Target::resume(path)
+        .map_err(|error: io::Error| failure(&format!("--resume {name}"), &error))?;
     let (earlier, end) = match target.file() {
         Some(file) => read(&name, file)?,
         None => (Earlier::default(), 0),

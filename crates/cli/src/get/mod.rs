@@ -184,7 +184,9 @@ fn request(args: &args::Get) -> Result<Request, Failure> {
 /// Reads the body that `--data` names.
 pub(crate) fn body(data: &str) -> Result<Vec<u8>, Failure> {
     match data.strip_prefix('@') {
-        Some(path) => fs::read(path).map_err(|error| Failure::other(format!("{path}: {error}"))),
+        Some(path) => {
+            fs::read(path).map_err(|error| Failure::other(format!("--data @{path}: {error}")))
+        }
         None if data == "-" => {
             let mut body = Vec::new();
             let read = io::stdin().read_to_end(&mut body);

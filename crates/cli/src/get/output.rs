@@ -56,7 +56,8 @@ impl Output {
         });
         let target = match path {
             Some(path) => {
-                Target::File(File::replace(path).map_err(|error| failure(&name, &error))?)
+                let failed = |error| failure(&format!("--output {name}"), &error);
+                Target::File(File::replace(path).map_err(failed)?)
             }
             None => Target::Stdout(io::stdout()),
         };

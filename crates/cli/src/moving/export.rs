@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use crate::{
     exit::Failure,
+    file::Place,
     hub_options::Hub,
     interrupt::Interrupt,
     progress::{EVERY, spinner},
@@ -34,7 +35,8 @@ pub(crate) struct Export {
     #[arg(long, value_name = "STREAM", conflicts_with = "stream")]
     after: Option<String>,
 
-    /// Write to this file, which is replaced when the export is complete [default: the standard output]
+    /// Write to this file, which is replaced when the export is complete; without it, or with `-`, to
+    /// the standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -108,7 +110,7 @@ enum Output {
 
 impl Output {
     fn open(path: Option<&Path>) -> Result<Self, Failure> {
-        let Some(path) = path else {
+        let Place::Path(path) = Place::output(path) else {
             return Ok(Self::Stdout(io::stdout()));
         };
         let open = || {
@@ -125,7 +127,9 @@ impl Output {
                 path: path.to_owned(),
             })
         };
-        open().map_err(|error| failed(path, &error))
+        open().map_err(|error: io::Error| {
+            Failure::other(format!("--output {}: {error}", path.display()))
+        })
     }
 
     /// Writes a chunk. Returns `false` if the reader of the output is gone.

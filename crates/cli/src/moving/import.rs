@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     exit::Failure,
+    file::Place,
     hub_options::Hub,
     interrupt::Interrupt,
     progress::{set_style, spinner},
@@ -29,7 +30,7 @@ const PIECE: usize = 256 << 10;
 
 #[derive(ClapArgs)]
 pub(crate) struct Import {
-    /// The file that `export` has written [default: the standard input]
+    /// The file that `export` has written; without it, or with `-`, the standard input
     file: Option<PathBuf>,
 
     /// Leave out streams whose path another stream has at the hub, instead of ending there
@@ -66,8 +67,8 @@ pub(crate) async fn run(args: Import, mut interrupt: Interrupt) -> Result<(), Fa
 
 async fn import(args: &Import, bar: &ProgressBar) -> Result<Summary, Failure> {
     let client = args.hub.client()?;
-    let input: Box<dyn Read + Send> = match &args.file {
-        Some(path) => {
+    let input: Box<dyn Read + Send> = match Place::input(args.file.as_deref()) {
+        Place::Path(path) => {
             let failed = |error| Failure::other(format!("{}: {error}", path.display()));
             let file = File::open(path).map_err(failed)?;
             let about = file.metadata().map_err(failed)?;
@@ -83,7 +84,7 @@ async fn import(args: &Import, bar: &ProgressBar) -> Result<Summary, Failure> {
             }
             Box::new(file)
         }
-        None => Box::new(io::stdin()),
+        Place::Stdin | Place::Stdout => Box::new(io::stdin()),
     };
     let mut request = client
         .post(args.hub.at("/import"))

@@ -19,7 +19,7 @@ use headwater_wire::causes;
 use serde::Deserialize;
 
 use super::Durability;
-use crate::exit::Failure;
+use crate::{args::whole, exit::Failure};
 
 /// The schemes of `--data` for a cluster.
 const SCHEMES: [&str; 2] = ["nats://", "tls://"];
@@ -96,7 +96,7 @@ pub(super) struct ClusterArgs {
     nats_prefix: Option<String>,
 
     /// The number of replicas of a log that doesn't exist yet [default: 3]
-    #[arg(long, value_name = "NUMBER", env = "HEADWATER_NATS_REPLICAS", hide = HIDDEN)]
+    #[arg(long, value_name = "NUMBER", env = "HEADWATER_NATS_REPLICAS", value_parser = whole::<usize>, hide = HIDDEN)]
     nats_replicas: Option<usize>,
 }
 

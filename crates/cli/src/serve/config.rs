@@ -142,7 +142,8 @@ impl Config {
     pub(super) fn read(args: Serve) -> Result<Self, Failure> {
         let file = match &args.config {
             Some(path) => {
-                let failed = |what: String| Failure::other(format!("{}: {what}", path.display()));
+                let failed =
+                    |what: String| Failure::other(format!("--config {}: {what}", path.display()));
                 let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
                 toml::from_str(&text).map_err(|error| failed(error.to_string()))?
             }

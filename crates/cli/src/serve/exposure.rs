@@ -5,8 +5,8 @@ use std::{
     path::Path,
 };
 
-use super::{MEMORY, auth::Required};
-use crate::exit::Failure;
+use super::auth::Required;
+use crate::{exit::Failure, keys};
 
 /// Describes to whom the hub is open, as the end of a sentence.
 ///
@@ -31,14 +31,16 @@ pub(super) fn describe(
     if is_opened {
         return Ok("is open to every client (--open)".to_owned());
     }
-    let has_folder = data != Path::new(MEMORY) && !data.to_string_lossy().contains("://");
-    let place = match !has_folder {
-        true => "--keys keys.json".to_owned(),
-        false => format!("--data {}", data.display()),
+    let (place, hub) = match keys::file_in(data) {
+        Some(_) => (format!("--data {}", data.display()), ""),
+        None => (
+            "--keys FILE".to_owned(),
+            ", and --keys FILE names its file here, as there is no data folder",
+        ),
     };
     Err(Failure::other(format!(
         "other machines may reach {listen}, and the hub requires no credentials. Either require keys or tokens: `headwater keys \
-         create --name NAME --allow GRANT {place}` makes the first key, --jwt-secret-file accepts tokens. Or open the hub to \
+         create --name NAME --allow GRANT {place}` makes the first key{hub}; --jwt-secret-file accepts tokens. Or open the hub to \
          every client: --open, or `open = true` in the file"
     )))
 }
@@ -94,6 +96,18 @@ mod tests {
             }
             let described = describe(listen, true).unwrap();
             assert!(described.ends_with("(--open)"), "{listen}");
+        }
+        for data in ["memory", "nats://a,b"] {
+            let refused = super::describe("0.0.0.0:8000", None, false, Path::new(data));
+            let error = format!("{:?}", refused.unwrap_err());
+            for part in [
+                "keys create",
+                "GRANT --keys FILE",
+                "--keys FILE names its file here",
+            ] {
+                assert!(error.contains(part), "{error}");
+            }
+            assert!(!error.contains(data), "{error}");
         }
     }
 }

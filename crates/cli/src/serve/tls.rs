@@ -70,7 +70,8 @@ impl HttpsArgs {
 impl Https {
     /// Reads the certificate.
     pub(super) fn load(&self) -> Result<Tls, Failure> {
-        Tls::from_pem_files(&self.cert, &self.key).map_err(Failure::other)
+        Tls::from_pem_files(&self.cert, &self.key)
+            .map_err(|error| Failure::other(error).about("the certificate and the key of https"))
     }
 
     pub(super) fn apply(&self, tls: Tls, server: headwater::Serve) -> headwater::Serve {

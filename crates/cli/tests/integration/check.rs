@@ -216,3 +216,17 @@ fn a_folder_without_a_log_is_reported() {
     assert_eq!(said.code, 1);
     assert!(said.stderr.contains("no data of a hub"), "{said:?}");
 }
+
+#[test]
+fn data_of_another_format_is_one_error_and_no_damage() {
+    let data = Scratch::new("older");
+    fs::create_dir_all(Path::new(data.path()).join("db")).unwrap();
+    let said = check(data.path());
+    assert_eq!((said.code, &*said.stdout), (1, ""), "{said:?}");
+    assert!(said.stderr.contains("is of format 3"), "{said:?}");
+    assert!(
+        said.stderr.contains("the version that wrote it"),
+        "{said:?}"
+    );
+    assert!(!said.stderr.contains("damaged"), "{said:?}");
+}

@@ -44,6 +44,9 @@ fn the_short_help_of_every_command_has_examples_and_is_no_longer_than_the_long_o
         }
         assert!(short.lines().count() <= long.lines().count(), "{command:?}");
         assert!(!short.contains("Exit status"), "{command:?}");
+        // `headwater` alone refers to the help of its commands.
+        let has_statuses = long.contains("\nExit status:\n");
+        assert_eq!(has_statuses, !command.is_empty(), "{command:?}: {long}");
     }
 }
 

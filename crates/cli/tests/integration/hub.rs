@@ -186,8 +186,8 @@ fn streams_are_created_listed_described_closed_and_removed() {
     assert_eq!(done(&hub, &["streams", "ls"]), "");
     let gone = run(&hub, &["streams", "rm", "u"]);
     assert_eq!(gone.code, 4);
-    let wanted = "the server answered 404 Not Found: the stream doesn't exist\n";
-    assert!(gone.stderr.ends_with(wanted), "{}", gone.stderr);
+    let wanted = "headwater: there is no stream u: http://";
+    assert!(gone.stderr.starts_with(wanted), "{}", gone.stderr);
 }
 
 #[test]
@@ -225,4 +225,22 @@ fn the_url_of_a_hub_may_omit_http() {
         said.stderr.contains("it should be like http://host/path"),
         "{said:?}"
     );
+}
+
+#[test]
+fn a_dash_is_the_output_of_an_export_and_the_input_of_an_import() {
+    let (from, to) = (Hub::start(), Hub::start());
+    done(&from, &["publish", "s", "1", "2"]);
+    let lines = done(&from, &["export", "-o", "-"]);
+    assert!(lines.contains("\"complete\":true"), "{lines}");
+    let mut import = headwater(&["import", "-", "--hub", to.url()])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = import.stdin.take().unwrap();
+    stdin.write_all(lines.as_bytes()).unwrap();
+    drop(stdin);
+    let said = finish(import);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert_eq!(done(&to, &["tail", "s", "--no-follow"]), "1\n2\n");
 }

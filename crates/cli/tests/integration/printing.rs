@@ -115,7 +115,8 @@ fn items_go_to_the_file_and_the_summary_to_stderr() {
     let said = run(&server.url("/"), &["--output", "/nonexistent/items"]);
     assert_eq!(said.code, 1);
     assert!(
-        said.stderr.starts_with("headwater: /nonexistent/items: "),
+        said.stderr
+            .starts_with("headwater: --output /nonexistent/items: "),
         "{}",
         said.stderr
     );

@@ -62,7 +62,8 @@ fn data_makes_it_a_post_from_the_command_line_a_file_or_the_standard_input() {
     let said = run(&url, &["-d", "@/nonexistent/data"]);
     assert_eq!(said.code, 1);
     assert!(
-        said.stderr.starts_with("headwater: /nonexistent/data: "),
+        said.stderr
+            .starts_with("headwater: --data @/nonexistent/data: "),
         "{}",
         said.stderr
     );

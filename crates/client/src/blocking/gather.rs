@@ -216,7 +216,9 @@ impl Stream for Source {
         // call is dropped silently.
         let call = call.unwrap_or_else(|| {
             self.is_over = true;
-            Some(Err(Error::new(Kind::Source).with_source("it panicked")))
+            Some(Err(
+                Error::new(Kind::Source).with_source("the source of calls panicked")
+            ))
         });
         self.is_over |= call.is_none();
         Poll::Ready(call)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headwater_wire::{DecodeError, Event, Format, json::CheckError};
+use headwater_wire::{DecodeError, Event, Format, json::CheckError, status};
 use http::StatusCode;
 
 use crate::{
@@ -28,7 +28,7 @@ pub(crate) enum Kind {
     /// The client's egress rules don't allow it; the source has the reason.
     #[error("the client may not go there")]
     Refused,
-    #[error("the server answered {status}{}", detail(problem.as_ref(), said.as_deref()))]
+    #[error("the server answered {}{}", named(*status), detail(problem.as_ref(), said.as_deref()))]
     Status {
         status: StatusCode,
         problem: Option<Problem>,
@@ -50,7 +50,7 @@ pub(crate) enum Kind {
     #[error("{}", what.text(*limit))]
     Overdue { limit: Duration, what: Overdue },
     /// The source of gathered calls yielded an error in place of a call.
-    #[error("the source yielded an error in place of a call")]
+    #[error("the call can't be read")]
     Source,
     /// The connection broke in the middle of the body.
     #[error("the body was cut: it is not complete")]
@@ -148,6 +148,14 @@ pub(crate) enum Wanted {
     AnyFormat,
     Format(Format),
     Uncompressed,
+}
+
+/// Returns a status with its name.
+pub(crate) fn named(status: StatusCode) -> String {
+    match status::renamed(status.as_u16()) {
+        Some(name) => format!("{} {name}", status.as_str()),
+        None => status.to_string(),
+    }
 }
 
 /// Returns what the server said about a status, after a colon.

@@ -228,7 +228,8 @@ impl FromStr for Call {
             return Ok(Self::get(line));
         }
         serde_json::from_str(line).map_err(|error| {
-            Error::request("not a call: a call is a URL or a JSON object").with_source(error)
+            let what = "not a call: a call is a URL or a JSON object";
+            Error::request(what).with_source(json::message_of(&error))
         })
     }
 }

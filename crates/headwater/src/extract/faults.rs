@@ -130,7 +130,6 @@ impl RequestFaults {
             faults => format!("there are {faults} faults in the request"),
         };
         let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY)
-            .title("Unprocessable Content")
             .detail(detail)
             .with("errors", self.errors.clone());
         match self.more {

@@ -229,10 +229,7 @@ impl Faults {
             pointer.push_str(&token);
             at = below;
         }
-        let error = error.inner();
-        let message = error.to_string();
-        let position = format!(" at line {} column {}", error.line(), error.column());
-        let detail = message.strip_suffix(&position).unwrap_or(&message);
+        let detail = headwater_wire::json::message_of(error.inner());
         Self::new(vec![Fault::new(pointer, detail, at, json!({}))], 0)
     }
 

@@ -1,13 +1,11 @@
 //! The list of calls, parsed from a request's body as it arrives.
 
-use std::error::Error;
-
 use axum::body::Body;
 use bytes::Bytes;
 use futures_core::Stream;
 use headwater::{Problem, StatusCode};
 use headwater_client::{egress::retain_end_to_end, gather::Call};
-use headwater_wire::{Decoder, Format, ndjson::Splitter};
+use headwater_wire::{Decoder, Format, json, ndjson::Splitter};
 use http::{HeaderMap, Method, header};
 use tokio::time::timeout;
 
@@ -194,10 +192,10 @@ impl Cutter {
                     return Ok(None);
                 };
                 let call = serde_json::from_str(&element.data);
-                let place = format!("call {}", decoder.items());
+                // The result has the call's number.
                 Ok(Some(
-                    call.map_err(|error| bad(&place, &error))
-                        .and_then(|call| passed_on(&place, call)),
+                    call.map_err(|error| bad("", &json::message_of(&error)))
+                        .and_then(|call| passed_on("", call)),
                 ))
             }
             Self::Lines(lines, limit) => {
@@ -205,12 +203,12 @@ impl Cutter {
                     return Ok(None);
                 };
                 let line = line.map_err(|failure| failure.with("line", number))?;
-                let place = format!("line {number}");
+                let place = format!("line {number}: ");
                 let call = match std::str::from_utf8(&line) {
                     Ok(line) => line
                         .parse()
-                        .map_err(|error: headwater_client::Error| bad(&place, &error)),
-                    Err(_) => Err(BadCall(format!("{place}: not UTF-8"))),
+                        .map_err(|error: headwater_client::Error| bad(&place, &error.to_string())),
+                    Err(_) => Err(BadCall(format!("{place}not UTF-8"))),
                 };
                 Ok(Some(call.and_then(|call| passed_on(&place, call))))
             }
@@ -234,24 +232,23 @@ const METHODS: [Method; 7] = [
 fn passed_on(place: &str, mut call: Call) -> Listed {
     if !METHODS.contains(call.method()) {
         let known = METHODS.map(|method| method.to_string()).join(", ");
-        return Err(BadCall(format!("{place}: `method` is one of {known}")));
+        return Err(BadCall(format!("{place}`method` is one of {known}")));
     }
     retain_end_to_end(call.headers_mut());
     Ok(call)
 }
 
 /// Describes an invalid call without the contents of its strings, which may be secret.
-fn bad(place: &str, error: &dyn Error) -> BadCall {
-    let text = error.to_string();
+fn bad(place: &str, text: &str) -> BadCall {
     let found = text
         .find("string \"")
         .zip(text.rfind("\", expected"))
         .filter(|(start, end)| start < end);
     let text = match found {
         Some((start, end)) => format!("{}a string{}", &text[..start], &text[end + 1..]),
-        None => text,
+        None => text.to_owned(),
     };
-    BadCall(format!("{place}: {text}"))
+    BadCall(format!("{place}{text}"))
 }
 
 #[cfg(test)]
@@ -286,15 +283,16 @@ mod tests {
         .await;
         assert!(failed.is_none());
         assert_eq!(array[0], "http://a/");
+        assert!(array[1].starts_with("unknown field `ulr`"), "{array:?}");
         assert!(
-            array[1].starts_with("call 2: unknown field `ulr`"),
+            array[2].starts_with("invalid type: a string, expected"),
             "{array:?}"
         );
+        assert!(array[3].starts_with("invalid type: "), "{array:?}");
         assert!(
-            array[2].starts_with("call 3: invalid type: a string, expected"),
+            !array.iter().any(|text| text.contains(" at line ")),
             "{array:?}"
         );
-        assert!(array[3].starts_with("call 4: "), "{array:?}");
         assert_eq!(array[4], "http://c/");
         let (lines, failed) = read(
             ListFormat::Lines,
@@ -316,8 +314,9 @@ mod tests {
             {"url":"http://c/","method":"PURGE"},{"url":"http://d/","method":"delete"}]"#;
         let (calls, failed) = read(ListFormat::Array, &Limits::default(), list).await;
         assert!(failed.is_none());
-        for (call, place) in calls.iter().zip(["call 1: ", "call 2: ", "call 3: "]) {
-            assert!(call.starts_with(place) && call.contains("PATCH"), "{call}");
+        for call in &calls[..3] {
+            let is_told = call.starts_with("`method` is one of ") && call.contains("PATCH");
+            assert!(is_told, "{call}");
         }
         assert_eq!(calls[3], "http://d/");
     }

@@ -1,8 +1,8 @@
 //! JSON mode: a body is one message, or an array of messages.
 
 use bytes::{Buf, Bytes};
-use headwater_wire::json;
 pub(crate) use headwater_wire::json::on_one_line;
+use headwater_wire::json::{self, CheckError};
 
 use crate::{error::Failure, limits::JSON_DEPTH};
 
@@ -20,7 +20,7 @@ pub(crate) fn messages(mut body: Bytes, most: usize) -> Result<Vec<Bytes>, Failu
     let elements =
         json::elements(&body, depth, most).map_err(|error| match error.is_too_many() {
             true => Failure::too_many_messages(most),
-            false => not_json(&error.to_string()),
+            false => not_json(&error),
         })?;
     let body = json::unfolded(body);
     let messages = elements.into_iter().map(|element| body.slice(element));
@@ -37,12 +37,20 @@ pub(crate) fn messages(mut body: Bytes, most: usize) -> Result<Vec<Bytes>, Failu
 /// It is not a JSON value, or nests too deep.
 pub(crate) fn message(text: Bytes) -> Result<Bytes, Failure> {
     // Checked before unfolding: a line break within a string is not JSON.
-    json::check(&text, JSON_DEPTH).map_err(|error| not_json(&error.to_string()))?;
+    json::check(&text, JSON_DEPTH).map_err(|error| not_json(&error))?;
     let text = on_one_line(text);
     Ok(text.slice_ref(text.trim_ascii()))
 }
 
-fn not_json(why: &str) -> Failure {
+fn not_json(error: &CheckError) -> Failure {
+    let why = match error.is_too_deep() {
+        // An array around messages isn't a level of theirs.
+        true => format!(
+            "byte {}: a message is nested deeper than the limit of {JSON_DEPTH} levels",
+            error.offset()
+        ),
+        false => error.to_string(),
+    };
     Failure::bad_request(format!("not an accepted JSON value: {why}"))
 }
 
@@ -126,7 +134,13 @@ mod tests {
             messages(nested(JSON_DEPTH + 1), 9).is_ok(),
             "one level is around the message"
         );
-        assert!(messages(nested(JSON_DEPTH + 2), 9).is_err());
+        for failed in [
+            message(nested(JSON_DEPTH + 1)).map(drop),
+            messages(nested(JSON_DEPTH + 2), 9).map(drop),
+        ] {
+            let problem = failed.err().unwrap().into_problem().to_string();
+            assert!(problem.ends_with("the limit of 127 levels"), "{problem}");
+        }
         let object = format!(
             "{{\"a\":{}1{}}}",
             "[".repeat(JSON_DEPTH),

@@ -309,7 +309,7 @@ impl IntoResponse for Refusal {
             body,
         } = *self.0;
         let body = body.unwrap_or_else(|| {
-            let title = status.canonical_reason().unwrap_or_default();
+            let title = Problem::reason(status).unwrap_or_default();
             // The status of this response, even if it differs from the problem's.
             members.remove("status");
             let view = ErrorView {

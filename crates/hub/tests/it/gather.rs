@@ -206,7 +206,10 @@ async fn one_failed_call_is_one_failed_result() {
     assert_eq!(found[1]["error"]["type"], "status");
     assert_eq!(found[2]["error"]["type"], "call");
     let detail = found[3]["error"]["detail"].as_str().expect("it says why");
-    assert!(detail.contains("call 4: unknown field `ulr`"), "{detail}");
+    assert!(
+        detail.starts_with("the call can't be read: unknown field `ulr`"),
+        "{detail}"
+    );
     assert_eq!(found[4]["body"], "text");
 }
 

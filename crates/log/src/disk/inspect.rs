@@ -12,7 +12,7 @@ use super::format::commits_file::{self, Marker};
 use super::format::manifest::{self, Manifest};
 use super::recovery::DATA;
 use super::sorted::{self, Sorted};
-use crate::error::Error;
+use crate::error::{Error, Kind};
 
 /// A file of a log that is damaged or can't be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,19 +30,25 @@ pub struct BadFile {
 ///
 /// # Errors
 ///
-/// If the folder can't be read.
-pub(crate) fn bad_files(folder: &Path, thorough: bool) -> io::Result<Vec<BadFile>> {
+/// If the folder can't be read, or the log is of another format.
+pub(crate) fn bad_files(folder: &Path, thorough: bool) -> Result<Vec<BadFile>, Error> {
     let data = folder.join(DATA);
+    let failed = |error| Error::file(folder, error);
     let mut names = match fs::read_dir(&data) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?
+        entries => entries
+            .map_err(failed)?
             .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-            .collect::<io::Result<Vec<_>>>()?,
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(failed)?,
     };
     names.sort_unstable();
     let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(data.clone()));
-    let identity = Manifest::read_either(&*disk).ok().flatten();
-    let identity = identity.map(|manifest| manifest.identity);
+    let manifest = match Manifest::read_either(&*disk) {
+        Err(error) if matches!(error.kind(), Kind::Version { .. }) => return Err(error),
+        manifest => manifest.ok().flatten(),
+    };
+    let identity = manifest.map(|manifest| manifest.identity);
     let mut bad = Vec::new();
     for name in names {
         let of_log = |error: Error| error.to_string();
@@ -116,4 +122,25 @@ pub(crate) fn bytes(folder: &Path) -> u64 {
         file => file.map_or(0, |file| file.len()),
     };
     entries.flatten().map(bytes).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::format::bytes::{put_number, seal};
+    use super::*;
+
+    #[test]
+    fn a_log_of_another_format_is_not_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join(DATA);
+        fs::create_dir(&data).unwrap();
+        let mut content = Vec::new();
+        put_number(&mut content, 999);
+        let content = seal(manifest::NAME.as_bytes(), content);
+        fs::write(data.join(manifest::NAME), content).unwrap();
+        for thorough in [false, true] {
+            let error = bad_files(folder.path(), thorough).unwrap_err();
+            assert!(error.to_string().contains("of format 999"), "{error}");
+        }
+    }
 }

@@ -153,10 +153,9 @@ impl DiskLog {
     ///
     /// # Errors
     ///
-    /// If the folder can't be read.
+    /// If the folder can't be read, or the log is of another format.
     pub fn bad_files(folder: impl AsRef<Path>) -> Result<Vec<BadFile>, Error> {
-        let folder = folder.as_ref();
-        inspect::bad_files(folder, true).map_err(|error| Error::file(folder, error))
+        inspect::bad_files(folder.as_ref(), true)
     }
 
     /// Rebuilds the index of the log in `folder`, which must not be open, and the manifest if it is

@@ -40,6 +40,18 @@ pub fn encode_on_one_line<T: Serialize + ?Sized>(
     write::append(item, out).map_err(|error| EncodeError(EncodeKind::Json(error)))
 }
 
+/// Returns the message of an error without the line and the column, for a text whose place the
+/// reader knows otherwise.
+#[must_use]
+pub fn message_of(error: &serde_json::Error) -> String {
+    let mut message = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    if message.ends_with(&place) {
+        message.truncate(message.len() - place.len());
+    }
+    message
+}
+
 /// Returns the same JSON value as text without any line break, including those that only some
 /// readers recognise. The result can be used unchanged as a line of NDJSON or of SSE.
 #[must_use]

@@ -166,7 +166,8 @@ impl Jwt {
         match &self.ca {
             #[cfg(feature = "tls")]
             Some(path) => {
-                let pem = key_file::read(path, PEM_BYTES)?;
+                let pem = key_file::read(path, PEM_BYTES);
+                let pem = pem.map_err(|failure| failure.about("the authority of the JWK Set"))?;
                 let failed = |error| Failure::other(format!("{}: {error}", path.display()));
                 auth.jwks_ca(pem).map_err(failed)
             }
@@ -238,18 +239,21 @@ impl Key {
         };
         match self {
             Self::Secret(path) => {
-                let secret = key_file::read_secret(path)?;
+                let secret = key_file::read_secret(path);
+                let secret = secret.map_err(|failure| failure.about("the secret of tokens"))?;
                 if let Some(warning) = secret.warning {
                     tracing::warn!("{warning}");
                 }
                 JwtOptions::secret(&secret.bytes).map_err(at(path))
             }
             Self::Public(path) => {
-                let pem = key_file::read(path, PEM_BYTES)?;
+                let pem = key_file::read(path, PEM_BYTES);
+                let pem = pem.map_err(|failure| failure.about("the public key of tokens"))?;
                 JwtOptions::public_key(&pem).map_err(at(path))
             }
             Self::Set(path) => {
-                let keys = key_file::read(path, JWKS_BYTES)?;
+                let keys = key_file::read(path, JWKS_BYTES);
+                let keys = keys.map_err(|failure| failure.about("the JWK Set"))?;
                 let keys = Jwks::parse(&keys).map_err(at(path))?;
                 let path = path.display();
                 for reason in keys.skipped() {

@@ -157,3 +157,32 @@ fn a_removed_stream_is_reported_and_not_a_message() {
         (&"a".into(), &true.into())
     );
 }
+
+#[test]
+fn a_stream_that_does_not_exist_is_named_and_the_others_are_printed() {
+    let hub = Hub::start();
+    done(&hub, &["publish", "till", "1"]);
+    let missing = |name: &str| format!("there is no stream {name}: http://");
+    let said = run(
+        &hub,
+        &["tail", "none", "till", "nope", "x/*", "--no-follow"],
+    );
+    assert_eq!((said.code, &*said.stdout), (4, "1\n"), "{}", said.stderr);
+    for name in ["none", "nope"] {
+        assert!(said.stderr.contains(&missing(name)), "{}", said.stderr);
+    }
+    // Nothing has to match a pattern.
+    assert_eq!(done(&hub, &["tail", "till", "x/*", "--no-follow"]), "1\n");
+    for args in [
+        &["tail", "nope"][..],
+        &["publish", "--no-create", "nope", "1"],
+        &["streams", "info", "nope"],
+        &["streams", "close", "nope"],
+        &["streams", "rm", "nope"],
+    ] {
+        let said = run(&hub, args);
+        assert_eq!((said.code, &*said.stdout), (4, ""), "{args:?}");
+        assert!(said.stderr.contains(&missing("nope")), "{}", said.stderr);
+        assert!(!said.stderr.contains("PUT"), "{}", said.stderr);
+    }
+}
