@@ -334,9 +334,15 @@ mod tests {
         let name = StreamName::new("a").unwrap();
         let info = log.info(&name).await.unwrap();
         let from = ReadFrom::At(Offset::new(from));
-        let extent = log.measure(&name, from, limit).await.unwrap();
-        let first = usize::try_from(extent.bytes).unwrap().min(PIECE_BYTES);
-        let chunk = log.read(&name, from, first).await.unwrap();
+        let first = limit.min(PIECE_BYTES as u64);
+        let chunk = log.read(&name, from, usize::try_from(first).unwrap());
+        let chunk = chunk.await.unwrap();
+        let mut extent = chunk.extent();
+        let left = limit.saturating_sub(extent.bytes);
+        if !extent.at_tail && left > 0 {
+            let rest = ReadFrom::At(extent.next);
+            extent.extend(&log.measure(&name, rest, left).await.unwrap());
+        }
         let mut body = CatchUp::new(log, outgoing, &info, &extent);
         let turn = outgoing.read_turn().await;
         body.put(chunk, None, turn).await.unwrap();
