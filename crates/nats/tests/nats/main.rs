@@ -6,6 +6,8 @@
 //! of operations against the model, `HEADWATER_NATS_ROUNDS` the rounds of each fault, and
 //! `HEADWATER_NATS_SECONDS` the length of those that last.
 
+// Disks are slowed down and filled by means of Linux.
+#![cfg(target_os = "linux")]
 // A panic is the report of a failed test, and the numbers of tests are small.
 #![allow(
     clippy::unwrap_used,
