@@ -19,8 +19,7 @@ use crate::{
     error::{Failure, offset_value},
     protocol::{
         header_names, headers,
-        media_type::essence,
-        media_type::{is_json, same_type},
+        media_type::{essence, is_json, is_media_type, same_type},
         path::{self, StreamPath},
         read_query::Place,
         time,
@@ -215,6 +214,11 @@ impl Wish {
             return Err(Failure::bad_request(format!(
                 "Content-Type has at most {most} bytes"
             )));
+        }
+        if content_type.is_some_and(|text| !is_media_type(text)) {
+            return Err(Failure::bad_request(
+                "Content-Type is a media type, such as application/json or text/plain",
+            ));
         }
         let mut settings = Settings::default();
         settings.expiry = headers::expiry(headers)?;

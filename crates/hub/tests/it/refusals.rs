@@ -53,6 +53,23 @@ async fn the_length_of_a_path_is_limited() {
 }
 
 #[tokio::test]
+async fn a_content_type_that_is_no_media_type_is_refused() {
+    let server = Server::new();
+    for (bad, good) in [("foo", "foo/bar"), ("text/plain; x", "text/plain; x=y")] {
+        let refused = server.put("t", bad, "").await;
+        assert_eq!(refused.status(), 400, "{bad}");
+        assert!(
+            refused
+                .text()
+                .await
+                .contains("Content-Type is a media type")
+        );
+        assert_eq!(server.put("t", good, "").await.status(), 201);
+        server.delete("t").await;
+    }
+}
+
+#[tokio::test]
 async fn the_number_of_segments_of_a_path_and_of_a_pattern_is_limited() {
     let server = Server::new();
     let longest = vec!["p"; headwater_hub::limits::PATH_SEGMENTS].join("/");
