@@ -53,6 +53,38 @@ async fn the_length_of_a_path_is_limited() {
 }
 
 #[tokio::test]
+async fn a_header_with_one_value_is_refused_if_it_is_repeated() {
+    let server = Server::new();
+    server.put("t", "text/plain", "").await;
+    for (method, path, name, values) in [
+        (Method::PUT, "u", "Stream-TTL", ["5", "500000"]),
+        (Method::PUT, "u", "Stream-Closed", ["true", "false"]),
+        (Method::PUT, "u", "Stream-Schema", ["{}", "true"]),
+        (Method::PUT, "u", "Content-Type", ["text/plain", "text/css"]),
+        (Method::POST, "t", "Producer-Id", ["a", "b"]),
+        (Method::POST, "t", "Stream-Seq", ["a", "b"]),
+        (Method::POST, "t", "Stream-Create", ["true", "false"]),
+        (Method::HEAD, "t", "Producer-Id", ["a", "b"]),
+        (Method::GET, "t", "Last-Event-ID", ["a", "b"]),
+    ] {
+        let is_head = method == Method::HEAD;
+        let [first, second] = values;
+        let request = server
+            .request(method, path)
+            .header(name, first)
+            .append_header(name, second);
+        let response = request.body("x").send().await;
+        assert_eq!(response.status(), 400, "{name}");
+        if !is_head {
+            let detail = response.json::<Value>().await["detail"].clone();
+            assert_eq!(detail, format!("{name} is given twice"));
+        }
+    }
+    assert_eq!(server.get("u").send().await.status(), 404);
+    assert_eq!(server.get("t").send().await.text().await, "");
+}
+
+#[tokio::test]
 async fn a_content_type_that_is_no_media_type_is_refused() {
     let server = Server::new();
     for (bad, good) in [("foo", "foo/bar"), ("text/plain; x", "text/plain; x=y")] {
