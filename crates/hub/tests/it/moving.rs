@@ -389,6 +389,7 @@ async fn an_incomplete_stream_is_unavailable_and_can_be_deleted() {
     to.delete("a").await;
     to.put_json("a", "1").await;
 }
+    assert_eq!(header(&read, "retry-after"), "1");
 
 #[tokio::test]
 async fn an_export_is_consistent_while_appends_continue() {
