@@ -42,6 +42,40 @@ fn every_operation_has_a_description_and_responses() {
     }
 }
 
+#[test]
+fn the_errors_of_forwarded_requests_are_described_on_a_shared_log() {
+    let document = |options| {
+        let log = std::sync::Arc::new(MemoryLog::default());
+        Hub::with_options(log, options).app().openapi(OpenApi::V3_2)
+    };
+    let alone = document(headwater_hub::Options::new());
+    let shared = document(headwater_hub::Options::new().shared_log());
+    let mut operations = vec![
+        ("/streams/__ds/subscriptions/{id}", "put", true),
+        ("/streams/{path}", "get", true),
+        ("/streams/{path}", "post", false),
+        ("/events", "get", false),
+    ];
+    if cfg!(feature = "relay") {
+        operations.extend([("/relay", "post", true), ("/relay/{id}", "patch", true)]);
+    }
+    if cfg!(feature = "gather") {
+        operations.push(("/gather", "post", true));
+    }
+    for (path, method, is_forwarded) in operations {
+        let shared = &shared["paths"][path][method]["responses"];
+        let alone = &alone["paths"][path][method]["responses"];
+        assert!(alone.is_object(), "{method} {path}");
+        let retry_after = |replies: &Value| replies["503"]["headers"]["Retry-After"].is_object();
+        assert_eq!(retry_after(shared), is_forwarded, "{method} {path}");
+        assert!(!retry_after(alone), "{method} {path}");
+        for status in ["502", "503"].into_iter().filter(|_| is_forwarded) {
+            let problem = &shared[status]["content"]["application/problem+json"];
+            assert!(problem.is_object(), "{method} {path}: {status}");
+        }
+    }
+}
+
 #[cfg(feature = "relay")]
 #[test]
 fn relays_are_described() {
