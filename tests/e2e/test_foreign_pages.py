@@ -228,7 +228,7 @@ EVIL = "fetch('/streams/a', {method: 'POST', body: 'evil', headers: {'content-ty
 
 STORED = {
     "text/html": f"<!doctype html><title>t</title><script>{EVIL}</script>",
-    "text/plain, text/html": f"<!doctype html><title>t</title><script>{EVIL}</script>",
+    'text/plain; x=",text/html"': f"<!doctype html><title>t</title><script>{EVIL}</script>",
     "application/xhtml+xml": '<html xmlns="http://www.w3.org/1999/xhtml"><head><title>t</title>'
     f"<script>{EVIL}</script></head></html>",
     "image/svg+xml": f'<svg xmlns="http://www.w3.org/2000/svg"><script>{EVIL}</script></svg>',

@@ -34,6 +34,9 @@ pub enum AuthError {
     },
     /// The key was revoked.
     Revoked,
+    /// The ticket was used, has expired or never existed: one answer for all. Its [`code`](Self::code) is that of
+    /// an expired token, as the remedy is the same: another one.
+    NoTicket,
     /// The signature's algorithm isn't one that the verifier accepts with its keys.
     Unsupported(Reason),
 }
@@ -55,7 +58,7 @@ impl AuthError {
         match self {
             Self::Missing => "missing",
             Self::Malformed(_) => "malformed",
-            Self::Expired => "expired",
+            Self::Expired | Self::NoTicket => "expired",
             Self::NotYetValid => "not_yet_valid",
             Self::BadSignature => "bad_signature",
             Self::WrongAudience => "wrong_audience",
@@ -100,6 +103,7 @@ impl fmt::Display for AuthError {
             Self::WrongIssuer => f.write_str("the token is of another issuer"),
             Self::UnknownKey { .. } => f.write_str("the key of the token is unknown"),
             Self::Revoked => f.write_str("the key was revoked"),
+            Self::NoTicket => f.write_str("the ticket is unknown, was used, or has expired"),
             Self::Unsupported(name) => {
                 write!(
                     f,

@@ -32,7 +32,8 @@ impl GrantError {
 ///
 /// In JSON: `{"actions": ["read", "publish"], "streams": ["orders/**"]}`. As text, for a command
 /// line: `read,publish:orders/**`, with further patterns after commas. Spaces around them are
-/// ignored. A pattern with a comma, or with a space at an end, can only be written in JSON. `streams` may be absent if none of the actions
+/// ignored. A pattern with a comma, with a space at an end, or that begins with an action and a colon, can only be
+/// written in JSON. `streams` may be absent if none of the actions
 /// [ever has a stream](Action::is_streamless): `gather,admin`.
 ///
 /// ```
@@ -100,6 +101,14 @@ impl FromStr for Grant {
             None => (text, Vec::new()),
         };
         let streams = streams.into_iter().map(|pattern| {
+            if let Some((action, _)) = pattern.split_once(':')
+                && action.trim_end().parse::<ActionSet>().is_ok()
+            {
+                return Err(GrantError::new(format!(
+                    "{pattern:?} begins with an action, as a grant does, and each grant is an option \
+                     (`--allow`) of its own"
+                )));
+            }
             pattern
                 .parse()
                 .map_err(|error| GrantError::new(format!("{pattern:?}: {error}")))
@@ -391,6 +400,16 @@ mod tests {
         ] {
             assert!(error(json).contains(part), "{}", error(json));
         }
+        for text in [
+            "read:a/**,publish:b/**",
+            "read:a,publish,create:b",
+            "read:a, all : b",
+            "read:list:a",
+        ] {
+            let error = text.parse::<Grant>().unwrap_err().to_string();
+            assert!(error.contains("(`--allow`) of its own"), "{text}: {error}");
+        }
+        assert!("read:publisher:b,a:b".parse::<Grant>().is_ok());
         for text in ["read", "read:", ":a", "read:a,", "fly:a", ""] {
             assert!(text.parse::<Grant>().is_err(), "{text:?}");
         }

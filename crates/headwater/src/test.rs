@@ -83,6 +83,15 @@ impl TestClient {
     }
 }
 
+fn header_of(name: &str, value: &str) -> (HeaderName, HeaderValue) {
+    let of_name = name.parse();
+    let of_value = HeaderValue::from_str(value);
+    (
+        of_name.unwrap_or_else(|error| panic!("{name:?}: {error}")),
+        of_value.unwrap_or_else(|error| panic!("{value:?}: {error}")),
+    )
+}
+
 /// A request that has not been sent.
 #[derive(Debug)]
 pub struct TestRequest {
@@ -109,12 +118,19 @@ impl TestRequest {
     /// The name or the value is not valid in a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
-        let name: HeaderName = name
-            .parse()
-            .unwrap_or_else(|error| panic!("{name:?}: {error}"));
-        let value =
-            HeaderValue::from_str(value).unwrap_or_else(|error| panic!("{value:?}: {error}"));
+        let (name, value) = header_of(name, value);
         self.request.headers_mut().insert(name, value);
+        self
+    }
+
+    /// Adds a header, beside others of its name.
+    ///
+    /// # Panics
+    /// As for [`header`](Self::header).
+    #[must_use]
+    pub fn append_header(mut self, name: &str, value: &str) -> Self {
+        let (name, value) = header_of(name, value);
+        self.request.headers_mut().append(name, value);
         self
     }
 

@@ -3,7 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use headwater::{Operation, OperationOutput, Problem, StatusCode};
 use headwater_log::{Error, Mark, Published, Refusal};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::protocol::header_names;
 
@@ -85,7 +85,13 @@ impl From<Problem> for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        problem(error).into()
+        let problem = problem(error);
+        match problem.status() {
+            StatusCode::SERVICE_UNAVAILABLE => {
+                Self::from(problem).header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+            }
+            _ => problem.into(),
+        }
     }
 }
 
@@ -282,5 +288,11 @@ mod tests {
         assert_eq!(status(Error::unavailable("no leader")), 503);
         assert_eq!(status(Error::unknown("no answer")), 500);
         assert_eq!(status(Error::storage("the disk failed")), 500);
+        let retry_after = |error| {
+            let (_, headers) = Failure::from(error).into_parts();
+            headers.get(header::RETRY_AFTER).cloned()
+        };
+        assert_eq!(retry_after(Error::unavailable("no leader")).unwrap(), "1");
+        assert_eq!(retry_after(Error::unknown("no answer")), None);
     }
 }

@@ -325,7 +325,7 @@ impl Hub {
         let app = app.layer(headwater::layer()).layer(headers);
         // Outermost: the owner checks the requests that it gets, and its responses are complete.
         let app = match core.ownership {
-            Some(_) => app.layer(ForwardLayer::new(&core)),
+            Some(_) => forward::describe(app, root).layer(ForwardLayer::new(&core)),
             None => app,
         };
         app.with_state(core)

@@ -44,8 +44,11 @@ pub(crate) fn check(options: &UpstreamOptions, headers: &HeaderMap) -> Result<()
     let Some(secret) = &options.secret else {
         return Ok(());
     };
-    let value = headers.get(header::AUTHORIZATION);
-    let value = value.ok_or(Denied::Missing)?.as_bytes();
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().ok_or(Denied::Missing)?.as_bytes();
+    if values.next().is_some() {
+        return Err(Denied::Wrong);
+    }
     let scheme = b"bearer ";
     let given = match value.split_at_checked(scheme.len()) {
         Some((head, given)) if head.eq_ignore_ascii_case(scheme) => given.trim_ascii(),

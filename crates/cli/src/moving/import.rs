@@ -12,9 +12,10 @@ use std::{
 
 use clap::Args as ClapArgs;
 use futures_core::Stream;
-use headwater_client::Bytes;
+use headwater_client::{Bytes, Problem};
 use indicatif::{HumanBytes, HumanCount, ProgressBar};
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::{
@@ -58,11 +59,40 @@ pub(crate) async fn run(args: Import, mut interrupt: Interrupt) -> Result<(), Fa
         number = interrupt.wait() => Err(Failure::signal(number)),
     };
     bar.finish_and_clear();
-    let summary = outcome.map_err(|failure| {
-        failure.with("\n(what was imported stays; run the command again to continue)")
-    })?;
-    report!("{}", text(&summary));
+    report!("{}", text(&outcome?));
     Ok(())
+}
+
+/// Returns the advice after a failure. `is_begun`: it may have left streams at the hub.
+fn advice(is_begun: bool) -> &'static str {
+    match is_begun {
+        true => "\n(what was imported stays; run the command again to continue)",
+        false => "",
+    }
+}
+
+/// Returns the place in the export that a problem is about.
+fn place(problem: &Problem) -> String {
+    let stream = problem.get("stream").map(|it| format!("the stream {it}"));
+    let line = problem.get("line").map(|it| format!("line {it}"));
+    let parts: Vec<_> = [line, stream].into_iter().flatten().collect();
+    match parts.is_empty() {
+        true => String::new(),
+        false => format!("\n(in {})", parts.join(", ")),
+    }
+}
+
+/// Returns `true` if streams of the export, or a part of one, may be at the hub that reports a problem.
+fn has_imported(problem: &Problem) -> bool {
+    let Some(counts) = problem.get("summary").and_then(Value::as_object) else {
+        return false;
+    };
+    let is_within = match problem.get("line").and_then(Value::as_u64) {
+        // The first two lines begin the export and its first stream.
+        Some(line) => line > 2,
+        None => problem.get("stream").is_some(),
+    };
+    is_within || counts.values().any(|count| count != 0)
 }
 
 async fn import(args: &Import, bar: &ProgressBar) -> Result<Summary, Failure> {
@@ -97,12 +127,16 @@ async fn import(args: &Import, bar: &ProgressBar) -> Result<Summary, Failure> {
     let sent = request.upload(pieces).await;
     // The reason for which the body ended, and with it the request.
     if let Some(error) = failed.lock().take() {
-        return Err(Failure::other(format!("the input can't be read: {error}")));
+        let failure = Failure::other(format!("the input can't be read: {error}"));
+        return Err(failure.with(advice(bar.position() > 0)));
     }
     sent.map_err(|error| {
-        let line = error.problem().and_then(|problem| problem.get("line"));
-        let line = line.map(|line| format!("\n(in line {line})"));
-        Failure::from(error).with(&line.unwrap_or_default())
+        let place = error.problem().map(place).unwrap_or_default();
+        let is_begun = match error.status() {
+            Some(_) => error.problem().is_some_and(has_imported),
+            None => bar.position() > 0,
+        };
+        Failure::from(error).with(&place).with(advice(is_begun))
     })
 }
 

@@ -1,5 +1,6 @@
 //! `publish`, `tail` and `streams` against a hub.
 
+mod moving;
 mod publishing;
 mod tailing;
 

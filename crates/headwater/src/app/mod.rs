@@ -197,6 +197,28 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
         self
     }
 
+    /// Edits the description of each operation that was added so far, by its method, in lower case, and its path. It
+    /// is for what a [`layer`](Self::layer) adds to the operations:
+    ///
+    /// ```
+    /// use headwater::{App, StatusCode, get};
+    ///
+    /// let app: App = App::new("Prices", "1.0.0")
+    ///     .route("/prices", get(async || "1"))
+    ///     .describe_all(|method, path, operation| {
+    ///         if method == "get" && path.starts_with("/prices") {
+    ///             operation.error(StatusCode::BAD_GATEWAY, "The exchange can't be reached");
+    ///         }
+    ///     });
+    /// ```
+    #[must_use]
+    pub fn describe_all(mut self, describe: impl Fn(&str, &str, &mut Operation)) -> Self {
+        for entry in &mut self.api.operations {
+            describe(entry.method, &entry.path, &mut entry.operation);
+        }
+        self
+    }
+
     /// Wraps all routes added so far in a tower layer.
     #[must_use]
     pub fn layer<L>(mut self, layer: L) -> Self

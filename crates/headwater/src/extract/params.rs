@@ -290,6 +290,21 @@ mod tests {
     }
 
     #[test]
+    fn a_repeated_header_is_a_fault_unless_it_is_a_list() {
+        #[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+        struct Trace {
+            x_request_id: Option<String>,
+            #[serde(default)]
+            x_hop: Vec<String>,
+        }
+        let read = |pairs: &[_]| read::<Trace>(In::Header, pairs);
+        let hops = read(&[("x-hop", "a"), ("x-hop", "b")]).unwrap().x_hop;
+        assert_eq!(hops, ["a", "b"]);
+        let errors = read(&[("x-request-id", "7"), ("x-request-id", "7")]).unwrap_err();
+        assert_eq!(errors[0]["name"], "x-request-id");
+    }
+
+    #[test]
     fn an_unknown_parameter_is_a_fault_only_if_the_type_denies_it() {
         #[derive(Debug, PartialEq, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]

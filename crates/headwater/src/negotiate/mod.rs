@@ -57,6 +57,7 @@ pub(crate) struct Asked {
 /// - refuses an invalid or duplicate `Host` with 400. A missing `Host` (RFC 9112 §3.2) is refused
 ///   only under [`serve`](crate::serve), which knows that the request arrived over a connection. A
 ///   `Host` that is not among the configured [`hosts`](NegotiateLayer::hosts) is refused with 421.
+/// - refuses a repeated `Content-Type` or `Last-Event-ID` with 400.
 /// - converts a handler's panic to a 500. The log has the panic's message and location. The layer
 ///   sets a panic hook for the location, which then calls the previous hook.
 ///

@@ -5,7 +5,7 @@ use schemars::Schema;
 use serde_json::{Value, json};
 
 use super::OpenApi;
-use crate::operation::take_names;
+use crate::operation::{take_names, take_notices};
 
 /// Returns the media type object of a stream of `item`s. `problem` is the schema of an error.
 pub(crate) fn media_type(
@@ -15,6 +15,7 @@ pub(crate) fn media_type(
     version: OpenApi,
 ) -> Value {
     let names = take_names(&mut item);
+    let has_notices = take_notices(&mut item);
     let item = item.to_value();
     match (format, version) {
         (Format::JsonArray, _) => json!({"schema": {"type": "array", "items": item}}),
@@ -24,10 +25,13 @@ pub(crate) fn media_type(
                 "description": "A line for each item: a string as it is, anything else as JSON.",
             },
         }),
-        (Format::Sse, OpenApi::V3_2) => {
-            json!({"itemSchema": event(&item, names.as_deref(), problem)})
+        (Format::Sse, version) => {
+            let member = match version {
+                OpenApi::V3_2 => "itemSchema",
+                OpenApi::V3_1 => "schema",
+            };
+            json!({member: event(&item, names.as_deref(), has_notices, problem)})
         }
-        (Format::Sse, OpenApi::V3_1) => json!({"schema": event(&item, names.as_deref(), problem)}),
         (_, OpenApi::V3_2) => json!({"itemSchema": item}),
         (_, OpenApi::V3_1) => json!({"schema": item}),
     }
@@ -35,7 +39,7 @@ pub(crate) fn media_type(
 
 /// Returns the schema of an event of an SSE stream (OpenAPI 3.2 §4.14.4, Special Considerations for
 /// Server-Sent Events).
-fn event(item: &Value, names: Option<&[String]>, problem: &Value) -> Value {
+fn event(item: &Value, names: Option<&[String]>, has_notices: bool, problem: &Value) -> Value {
     let mut kinds = Vec::new();
     match (names, variants(item, names.map_or(0, <[_]>::len))) {
         (Some(names), Some(variants)) => {
@@ -64,6 +68,9 @@ fn event(item: &Value, names: Option<&[String]>, problem: &Value) -> Value {
     let mut error = kind("Error", &json!({"const": sse::ERROR_EVENT}), problem);
     error["description"] = "The stream failed. The response is cut after it.".into();
     kinds.push(error);
+    if has_notices {
+        kinds.push(notice());
+    }
     json!({
         "type": "object",
         "required": ["data"],
@@ -75,6 +82,18 @@ fn event(item: &Value, names: Option<&[String]>, problem: &Value) -> Value {
         },
         "oneOf": kinds,
     })
+}
+
+/// Returns the schema of the events of reserved types that aren't an end.
+fn notice() -> Value {
+    let others = json!({
+        "pattern": format!("^{}", sse::RESERVED_PREFIX),
+        "not": {"enum": [sse::END_EVENT, sse::ERROR_EVENT]},
+    });
+    let mut notice = kind("Notice", &others, &json!({"type": "object"}));
+    notice["description"] =
+        "Something about the stream, such as that messages are gone. It is not an item.".into();
+    notice
 }
 
 /// Returns the schema of events with one name.

@@ -32,10 +32,11 @@ pub(crate) fn parameters(
                 name,
                 description,
                 schema,
+                required,
             } => {
                 let mut schema = components.input(*schema);
                 strip_null(&mut schema);
-                let mut parameter = parameter(place, name, schema, false);
+                let mut parameter = parameter(place, name, schema, *required);
                 parameter["description"] = description.as_str().into();
                 add(parameter);
                 continue;

@@ -36,6 +36,15 @@ pub(crate) fn take_names(schema: &mut Schema) -> Option<Vec<String>> {
     serde_json::from_value(names).ok()
 }
 
+/// Keyword that marks the schema of items whose stream has notices, too: events of reserved types, as a
+/// hub's.
+const NOTICES: &str = "x-headwater-notices";
+
+/// Removes the mark of items whose stream has notices. Returns `true` if it was there.
+pub(crate) fn take_notices(schema: &mut Schema) -> bool {
+    schema.remove(NOTICES).is_some()
+}
+
 impl JsonSchema for Problem {
     fn schema_name() -> Cow<'static, str> {
         "Problem".into()

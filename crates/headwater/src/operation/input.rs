@@ -94,7 +94,8 @@ impl OperationInput for LastEventId {
         operation.parameter::<String>(
             In::Query,
             "lastEventId",
-            "As `Last-Event-ID`, for clients that can't set headers. The header takes precedence.",
+            "As `Last-Event-ID`, for clients that can't set headers. The header takes precedence. Other \
+             spellings, such as `last_event_id`, are accepted too.",
         );
     }
 }

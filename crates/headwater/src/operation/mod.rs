@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::{Problem, SecurityScheme};
 
 pub(crate) use self::{
-    core_schemas::take_names,
+    core_schemas::{take_names, take_notices},
     handler::Operated,
     input::too_large,
     reply::{Content, Header, Reply, Shape},
@@ -117,6 +117,7 @@ pub(crate) enum ParametersOf {
         name: String,
         description: String,
         schema: SchemaOf,
+        required: bool,
     },
 }
 
@@ -174,10 +175,26 @@ impl Operation {
 
     /// Adds one optional parameter: for an extractor of your own that reads, for example, a header.
     pub fn parameter<T: JsonSchema>(&mut self, place: In, name: &str, description: &str) {
+        self.add_parameter::<T>(place, name, description, false);
+    }
+
+    /// Adds one required parameter.
+    pub fn required_parameter<T: JsonSchema>(&mut self, place: In, name: &str, description: &str) {
+        self.add_parameter::<T>(place, name, description, true);
+    }
+
+    fn add_parameter<T: JsonSchema>(
+        &mut self,
+        place: In,
+        name: &str,
+        description: &str,
+        required: bool,
+    ) {
         let of = ParametersOf::Named {
             name: name.to_owned(),
             description: description.to_owned(),
             schema: SchemaOf::new::<T>(),
+            required,
         };
         self.parameters.push(Parameters { place, of });
     }

@@ -9,7 +9,9 @@ use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+
+use crate::Problem;
 
 pub use self::{
     allowed_hosts::{Hosts, NoHost},
@@ -18,9 +20,12 @@ pub use self::{
 };
 pub(crate) use self::{host::is_authority, origin::Reached};
 
-/// Validates the host of a request and decodes its body. `hosts` are the accepted hosts, if they
-/// are checked. `is_received` is `true` for a request that arrived over one of the server's
-/// connections.
+/// Headers that may occur once (RFC 9110 §5.3), and have readers that can't refuse a second one.
+const SINGLE: [&str; 2] = ["Content-Type", "Last-Event-ID"];
+
+/// Validates the host of a request, refuses repeated [`SINGLE`] headers, and decodes its body.
+/// `hosts` are the accepted hosts, if they are checked. `is_received` is `true` for a request that
+/// arrived over one of the server's connections.
 ///
 /// # Errors
 /// The response that refuses the request.
@@ -31,6 +36,7 @@ pub(crate) fn admit(
 ) -> Result<(), Box<Response>> {
     let admitted = host::check(request, is_received)
         .and_then(|()| hosts.map_or(Ok(()), |hosts| hosts.check(request)))
+        .and_then(|()| check_repeated(request.headers()))
         .and_then(|()| encoding::decode(request));
     admitted.map_err(|problem| {
         let mut response = problem.into_response();
@@ -42,4 +48,16 @@ pub(crate) fn admit(
         }
         Box::new(response)
     })
+}
+
+fn check_repeated(headers: &HeaderMap) -> Result<(), Problem> {
+    // A fast path: most requests repeat no header.
+    if headers.len() == headers.keys_len() {
+        return Ok(());
+    }
+    let is_repeated = |name: &&str| headers.get_all(*name).iter().nth(1).is_some();
+    match SINGLE.into_iter().find(is_repeated) {
+        None => Ok(()),
+        Some(name) => Err(Problem::bad_request(format!("{name} is given twice"))),
+    }
 }

@@ -46,6 +46,29 @@ async fn a_request_without_exactly_one_valid_host_is_refused() {
 }
 
 #[tokio::test]
+async fn a_header_with_one_value_is_refused_if_it_is_repeated() {
+    let client = TestClient::new(app());
+    for (name, is_single) in [
+        ("Content-Type", true),
+        ("Last-Event-ID", true),
+        ("Accept", false),
+        ("X-Other", false),
+    ] {
+        let request = client
+            .get("/")
+            .header(name, "a/b")
+            .append_header(name, "a/b");
+        let response = request.send().await;
+        assert_eq!(response.status() == 400, is_single, "{name}");
+        if is_single {
+            let problem = response.text().await;
+            let told = format!("{name} is given twice");
+            assert!(problem.contains(&told), "{problem}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_targets_host_is_used_and_http_1_0_may_omit_it() {
     let server = start_app(app(), |serve| serve.hosts(Hosts::any())).await;
     for (start, is_fine) in [

@@ -16,7 +16,7 @@ pub(crate) const COOKIE: &str = "__Secure-headwater";
 pub(crate) const TICKET: &str = "ticket";
 
 /// The refusal of a ticket that was used, has expired or never existed: one answer for all.
-pub(super) const NO_TICKET: Denied = Denied::Unknown(AuthError::Expired);
+pub(super) const NO_TICKET: Denied = Denied::Unknown(AuthError::NoTicket);
 
 impl Access {
     /// Returns the identity behind a request. Without credentials, it is the anonymous one.

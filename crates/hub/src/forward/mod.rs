@@ -36,7 +36,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::future::Either;
-use headwater::{Problem, StatusCode};
+use headwater::{App, Problem, StatusCode};
 use http::{HeaderName, HeaderValue, Method, Uri, header, request::Parts};
 use percent_encoding::percent_decode_str;
 use tower_layer::Layer;
@@ -297,10 +297,45 @@ impl Forwarding {
     }
 }
 
-/// Returns `true` for a path of the hub's own that belongs to the owner.
+/// Adds the errors of forwarded requests to the operations of a hub.
+pub(crate) fn describe<S: Clone + Send + Sync + 'static>(app: App<S>, root: &str) -> App<S> {
+    let stream = format!("{}/{{*path}}", root.trim_end_matches('/'));
+    app.describe_all(|method, path, operation| {
+        // A stored gather's path, and a read of a stream with watchers, say it in the query and the log.
+        let is_forwarded = has_owners_path(root, path)
+            || (cfg!(feature = "gather") && path == GATHER)
+            || (path == stream && method == "get");
+        if !is_forwarded {
+            return;
+        }
+        operation.error(
+            StatusCode::BAD_GATEWAY,
+            "The hub that owns the log was lost with the request, which may have been carried out: `owner_lost`",
+        );
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        operation.error(
+            status,
+            "The hub that owns the log can't answer now: `no_owner`, `not_owner`, `owner_unreachable`, or `owner_lost` if \
+             it was lost with a request that can be repeated",
+        );
+        let text = "The number of seconds after which to repeat the request.";
+        operation.reply_header(status, "Retry-After", text);
+    })
+}
+
+/// Returns `true` for a request for the hub's own routes that belongs to the owner.
 fn belongs_to_owner(root: &str, uri: &Uri) -> bool {
+    let stores = || {
+        let query = uri.query().unwrap_or_default();
+        form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "stream")
+    };
+    has_owners_path(root, uri.path())
+        || (cfg!(feature = "gather") && uri.path() == GATHER && stores())
+}
+
+/// Returns `true` for a path all of whose requests belong to the owner.
+fn has_owners_path(root: &str, path: &str) -> bool {
     let is_under = |rest: &str| rest.is_empty() || rest.starts_with('/');
-    let path = uri.path();
     let reserved = path.strip_prefix(root.trim_end_matches('/'));
     let reserved = reserved.and_then(|path| path.strip_prefix('/'));
     if reserved
@@ -309,14 +344,7 @@ fn belongs_to_owner(root: &str, uri: &Uri) -> bool {
     {
         return true;
     }
-    if cfg!(feature = "relay") && path.strip_prefix(RELAY).is_some_and(is_under) {
-        return true;
-    }
-    let stores = || {
-        let query = uri.query().unwrap_or_default();
-        form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "stream")
-    };
-    cfg!(feature = "gather") && path == GATHER && stores()
+    cfg!(feature = "relay") && path.strip_prefix(RELAY).is_some_and(is_under)
 }
 
 #[cfg(test)]

@@ -5,14 +5,14 @@ use headwater::{Format, Operation, StatusCode};
 use headwater_client::gather::{Call, GatherResult};
 
 use super::stored::Stored;
-use crate::http::openapi::description;
+use crate::http::openapi::{Heartbeats, description};
 
 /// The tag of the operation.
 pub(super) const TAG: &str = "upstreams";
 
 description! {
     /// The list of calls, and their results.
-    pub(crate) Results
+    pub(crate) Results: Heartbeats
     replies {
         /// With `stream`: the location of the stored results
         ACCEPTED: Stored

@@ -53,7 +53,7 @@ pub(crate) async fn append(
     let content_type =
         headers::text(headers, &header::CONTENT_TYPE)?.filter(|text| !text.is_empty());
     let mut append = Append::default();
-    append.close = headers::closed(headers);
+    append.close = headers::closed(headers)?;
     append.reason = close_reason::given(headers)?;
     append.producer = headers::producer(headers)?;
     append.continues = headers::continues(headers, append.producer.as_ref())?;

@@ -19,8 +19,7 @@ use crate::{
     error::{Failure, offset_value},
     protocol::{
         header_names, headers,
-        media_type::essence,
-        media_type::{is_json, same_type},
+        media_type::{essence, is_json, is_media_type, same_type},
         path::{self, StreamPath},
         read_query::Place,
         time,
@@ -216,17 +215,22 @@ impl Wish {
                 "Content-Type has at most {most} bytes"
             )));
         }
+        if content_type.is_some_and(|text| !is_media_type(text)) {
+            return Err(Failure::bad_request(
+                "Content-Type is a media type, such as application/json or text/plain",
+            ));
+        }
         let mut settings = Settings::default();
         settings.expiry = headers::expiry(headers)?;
         settings.max_age = headers::seconds(headers, &header_names::STREAM_MAX_AGE)?;
-        settings.max_bytes = headers::number(headers, &header_names::STREAM_MAX_BYTES)?;
+        settings.max_bytes = headers::number(headers, &header_names::STREAM_MAX_BYTES, u64::MAX)?;
         let mut schema = None;
-        if let Some(header) = headers.get(header_names::STREAM_SCHEMA) {
+        if let Some(header) = headers::one(headers, &header_names::STREAM_SCHEMA)? {
             let (document, compiled) = schema::read(header.as_bytes()).await?;
             settings.schema = Some(document);
             schema = Some(compiled);
         }
-        let skip = headers::number(headers, &header_names::STREAM_FORK_SUB_OFFSET)?;
+        let skip = headers::number(headers, &header_names::STREAM_FORK_SUB_OFFSET, u64::MAX)?;
         let at = headers::text(headers, &header_names::STREAM_FORK_OFFSET)?;
         let fork = match headers::text(headers, &header_names::STREAM_FORKED_FROM)? {
             Some(source) => {
@@ -261,7 +265,7 @@ impl Wish {
             schema,
             fork,
             skip: skip.unwrap_or(0),
-            closed: headers::closed(headers),
+            closed: headers::closed(headers)?,
         })
     }
 

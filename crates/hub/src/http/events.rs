@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderValue, header};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::openapi::{Answer, Resumption, description};
+use super::openapi::{Answer, Heartbeats, Resumption, WithNotices, description};
 use crate::fanout::all::{
     encode::{self, Reason, Reset, Sent},
     patterns::Patterns,
@@ -138,7 +138,7 @@ fn reset(format: Format, start: Mark<Position>, reason: Reason, asked: &str) -> 
 
 description! {
     /// A read of many streams.
-    pub(crate) Following: Resumption
+    pub(crate) Following: Resumption, Heartbeats
     request {
         /// `text/event-stream` or `application/x-ndjson`. Default: the latter.
         ACCEPT
@@ -163,7 +163,7 @@ description! {
     }
     also |operation: &mut Operation| {
         let formats = [Format::Sse, Format::Ndjson];
-        operation.stream_reply::<Sent<'static>>(StatusCode::OK, &formats, "");
+        operation.stream_reply::<WithNotices<Sent<'static>>>(StatusCode::OK, &formats, "");
         let next = "The id to start after, if the connection breaks before the first event.";
         operation.reply_header(StatusCode::OK, "Stream-Next-Offset", next);
     }

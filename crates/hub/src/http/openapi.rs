@@ -49,14 +49,36 @@ impl JsonSchema for AnyJson {
     }
 }
 
-/// Defines a type that describes an operation: the descriptions that it includes, headers of the
-/// request, replies with the type of their JSON (or without a body), and errors, which are
-/// problems. `also` is for all else. Texts are doc comments, and lists in brackets the headers of a
-/// reply.
+/// Items of a stream that also has notices: events of the types `headwater:reset`, `headwater:trimmed`
+/// and so on.
+pub(crate) struct WithNotices<T>(PhantomData<T>);
+
+impl<T: JsonSchema> JsonSchema for WithNotices<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = generator.subschema_for::<T>();
+        // The framework replaces the mark.
+        schema.insert("x-headwater-notices".to_owned(), true.into());
+        schema
+    }
+}
+
+/// Defines a type that describes an operation: the descriptions that it includes, required and
+/// optional headers of the request, replies with the type of their JSON (or without a body), and
+/// errors, which are problems. `also` is for all else. Texts are doc comments, and lists in brackets
+/// the headers of a reply.
 macro_rules! description {
     (
         $(#[$meta:meta])*
         $vis:vis $name:ident $(: $($part:ident),+)?
+        $(required { $($(#[doc = $sense:literal])+ $needed:ident)* })?
         $(request { $($(#[doc = $meaning:literal])+ $asked:ident)* })?
         $(replies {
             $($(#[doc = $reply:literal])+ $status:ident $(: $body:ident)? $([$($sent:ident)*])?)*
@@ -70,6 +92,11 @@ macro_rules! description {
         impl headwater::OperationOutput for $name {
             fn describe(operation: &mut headwater::Operation) {
                 $($($part::describe(operation);)+)?
+                $($(
+                    let text = concat!($($sense),+).trim_start();
+                    let (name, _) = description!(@header $needed);
+                    operation.required_parameter::<String>(headwater::In::Header, name, text);
+                )*)?
                 $($(
                     let text = concat!($($meaning),+).trim_start();
                     let (name, _) = description!(@header $asked);
@@ -118,7 +145,37 @@ description! {
     also |operation: &mut Operation| operation.parameter::<String>(
         In::Query,
         "lastEventId",
-        "As `Last-Event-ID`, for clients that can't set headers. The header takes precedence.",
+        "As `Last-Event-ID`, for clients that can't set headers. The header takes precedence. Other spellings, \
+         such as `last_event_id`, are accepted too.",
+    )
+}
+
+/// An interval of heartbeats, in seconds.
+struct Interval;
+
+impl JsonSchema for Interval {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Interval".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "number", "minimum": 0 })
+    }
+}
+
+description! {
+    /// The heartbeats of a live response.
+    pub(crate) Heartbeats
+    also |operation: &mut Operation| operation.parameter::<Interval>(
+        In::Query,
+        "heartbeat",
+        "The longest silence of a live response, in seconds: a longer one has comments in events, and blank lines in \
+         NDJSON. From 1 to 3600; `0` requests none in NDJSON. By default, events have one every 15 seconds, and NDJSON \
+         has none. The header `Prefer: heartbeat=15` is the same.",
     )
 }
 
@@ -263,7 +320,7 @@ description! {
 
 description! {
     /// A read, without its errors.
-    pub(crate) Reading: Query, Resumption
+    pub(crate) Reading: Query, Resumption, Heartbeats
     request {
         /// `text/event-stream` or `application/x-ndjson` follow the stream in that format.
         ACCEPT
@@ -287,7 +344,7 @@ description! {
     also |operation: &mut Operation| {
         operation.raw_reply(StatusCode::OK, "*/*", "Messages");
         let formats = [Format::Sse, Format::Ndjson];
-        operation.stream_reply::<AnyJson>(StatusCode::OK, &formats, "Messages");
+        operation.stream_reply::<WithNotices<AnyJson>>(StatusCode::OK, &formats, "Messages");
     }
 }
 

@@ -59,7 +59,7 @@ pub(crate) fn given(sent: &HeaderMap) -> Result<Option<Bytes>, Problem> {
     let Some(text) = headers::text(sent, &header_names::STREAM_ERROR)? else {
         return Ok(None);
     };
-    if !headers::closed(sent) {
+    if !headers::closed(sent)? {
         let detail = "Stream-Error is the reason of a close: it needs Stream-Closed: true";
         return Err(Problem::bad_request(detail));
     }

@@ -27,11 +27,17 @@ macro_rules! names {
 
 /// Returns a header as documents spell it, and its meaning in a response.
 pub(crate) fn described(name: &HeaderName) -> (&'static str, &'static str) {
-    let mut all = ALL.iter();
-    let (name, text) = all
-        .find(|(known, _)| name == *known)
-        .expect("documents only describe headers of the list");
+    let (name, text) = known(name).expect("documents only describe headers of the list");
     (name, text.trim_start())
+}
+
+/// Returns a header as documents spell it.
+pub(crate) fn spelled(name: &HeaderName) -> &str {
+    known(name).map_or(name.as_str(), |(name, _)| name)
+}
+
+fn known(name: &HeaderName) -> Option<&'static (&'static str, &'static str)> {
+    ALL.iter().find(|(known, _)| name == *known)
 }
 
 names! {

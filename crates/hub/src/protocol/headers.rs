@@ -4,30 +4,55 @@ use std::time::Duration;
 
 use headwater::Problem;
 use headwater_log::{Expiry, Producer, Published, limits};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{header_names, time};
+use super::{
+    header_names::{self, spelled},
+    time,
+};
 use crate::limits::SECONDS;
+
+/// Returns the value of a header that may occur once (RFC 9110 §5.3), if it is present.
+///
+/// # Errors
+/// It occurs several times.
+pub(crate) fn one<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'a HeaderValue>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    match values.next() {
+        None => Ok(first),
+        Some(_) => Err(Problem::bad_request(format!(
+            "{} is given twice",
+            spelled(name)
+        ))),
+    }
+}
 
 /// Returns the value of a header as text, if it is present.
 ///
 /// # Errors
-/// It contains bytes other than visible ASCII.
+/// It contains bytes other than visible ASCII, or occurs several times.
 pub(crate) fn text<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
 ) -> Result<Option<&'a str>, Problem> {
-    let value = headers.get(name).map(|value| value.to_str());
+    let value = one(headers, name)?.map(|value| value.to_str());
     value
         .transpose()
-        .map_err(|_| Problem::bad_request(format!("{name} is not visible ASCII")))
+        .map_err(|_| Problem::bad_request(format!("{} is not visible ASCII", spelled(name))))
 }
 
 /// Returns `true` if the request closes the stream. The protocol (§4.1) treats any value other than
 /// `true` as absent, and doesn't allow a server to refuse it.
-pub(crate) fn closed(headers: &HeaderMap) -> bool {
-    let value = headers.get(header_names::STREAM_CLOSED);
-    value.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+///
+/// # Errors
+/// The header occurs several times.
+pub(crate) fn closed(headers: &HeaderMap) -> Result<bool, Problem> {
+    let value = one(headers, &header_names::STREAM_CLOSED)?;
+    Ok(value.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true")))
 }
 
 /// Returns `true` if a missing stream should be created.
@@ -35,7 +60,7 @@ pub(crate) fn closed(headers: &HeaderMap) -> bool {
 /// # Errors
 /// The value is neither `true` nor `false`.
 pub(crate) fn create(headers: &HeaderMap) -> Result<bool, Problem> {
-    let Some(value) = headers.get(header_names::STREAM_CREATE) else {
+    let Some(value) = one(headers, &header_names::STREAM_CREATE)? else {
         return Ok(false);
     };
     let is = |word: &[u8]| value.as_bytes().eq_ignore_ascii_case(word);
@@ -45,29 +70,36 @@ pub(crate) fn create(headers: &HeaderMap) -> Result<bool, Problem> {
     }
 }
 
-/// Returns a non-negative integer, in decimal digits only and without leading zeros.
-pub(crate) fn number(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u64>, Problem> {
+/// Returns an integer from 0 to `most`, in decimal digits only and without leading zeros.
+pub(crate) fn number(
+    headers: &HeaderMap,
+    name: &HeaderName,
+    most: u64,
+) -> Result<Option<u64>, Problem> {
     let Some(text) = text(headers, name)? else {
         return Ok(None);
     };
     let is_plain = text == "0" || !text.starts_with('0');
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !(is_plain && digits) {
+        return Err(Problem::bad_request(format!(
+            "{} is a whole number in decimal digits, without a sign or zeros before it",
+            spelled(name)
+        )));
+    }
+    // Digits alone are a number, perhaps one over 64 bits.
     match text.parse() {
-        Ok(number) if is_plain && digits => Ok(Some(number)),
+        Ok(number) if number <= most => Ok(Some(number)),
         _ => Err(Problem::bad_request(format!(
-            "{name} is a whole number in decimal digits, without a sign or zeros before it"
+            "{} is at most {most}",
+            spelled(name)
         ))),
     }
 }
 
 /// Returns a duration in whole seconds.
 pub(crate) fn seconds(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Duration>, Problem> {
-    match number(headers, name)? {
-        Some(over) if over > SECONDS => Err(Problem::bad_request(format!(
-            "{name} is at most {SECONDS} seconds"
-        ))),
-        seconds => Ok(seconds.map(Duration::from_secs)),
-    }
+    Ok(number(headers, name, SECONDS)?.map(Duration::from_secs))
 }
 
 /// Returns the expiry of a stream, from `Stream-TTL` or `Stream-Expires-At`, of which at most one
@@ -94,8 +126,9 @@ pub(crate) fn expiry(headers: &HeaderMap) -> Result<Option<Expiry>, Problem> {
 /// together.
 pub(crate) fn producer(headers: &HeaderMap) -> Result<Option<Producer>, Problem> {
     let id = text(headers, &header_names::PRODUCER_ID)?;
-    let epoch = number(headers, &header_names::PRODUCER_EPOCH)?;
-    let seq = number(headers, &header_names::PRODUCER_SEQ)?;
+    let number = |name: &_| number(headers, name, limits::PRODUCER_NUMBER);
+    let epoch = number(&header_names::PRODUCER_EPOCH)?;
+    let seq = number(&header_names::PRODUCER_SEQ)?;
     let (id, epoch, seq) = match (id, epoch, seq) {
         (None, None, None) => return Ok(None),
         (Some(id), Some(epoch), Some(seq)) => (id, epoch, seq),
@@ -105,11 +138,6 @@ pub(crate) fn producer(headers: &HeaderMap) -> Result<Option<Producer>, Problem>
         }
     };
     let id = checked_id(id)?;
-    if epoch.max(seq) > limits::PRODUCER_NUMBER {
-        return Err(Problem::bad_request(
-            "Producer-Epoch and Producer-Seq are at most 2^53 - 1",
-        ));
-    }
     Ok(Some(Producer {
         id: id.to_owned(),
         epoch,
@@ -139,7 +167,7 @@ pub(crate) fn continues(
     headers: &HeaderMap,
     producer: Option<&Producer>,
 ) -> Result<Option<Published>, Problem> {
-    let messages = number(headers, &header_names::PRODUCER_MESSAGES)?;
+    let messages = number(headers, &header_names::PRODUCER_MESSAGES, u64::MAX)?;
     let digest = text(headers, &header_names::PRODUCER_DIGEST)?;
     let (messages, digest) = match (messages, digest) {
         (None, None) => return Ok(None),
@@ -161,15 +189,14 @@ pub(crate) fn continues(
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn headers(pairs: &[(HeaderName, &'static str)]) -> HeaderMap {
-        let pairs = pairs
-            .iter()
-            .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
-        pairs.collect()
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        headers
     }
 
     #[test]
@@ -178,23 +205,57 @@ mod tests {
             number(
                 &headers(&[(header_names::STREAM_TTL, text)]),
                 &header_names::STREAM_TTL,
+                u64::MAX,
             )
         };
         assert_eq!(read("0").unwrap(), Some(0));
         assert_eq!(read("3600").unwrap(), Some(3600));
-        for bad in [
-            "",
-            "+1",
-            "-1",
-            "01",
-            "00",
-            "1.0",
-            "1e3",
-            " 1",
-            "18446744073709551616",
-        ] {
-            assert!(read(bad).is_err(), "{bad:?}");
+        for bad in ["", "+1", "-1", "01", "00", "1.0", "1e3", " 1"] {
+            let why = read(bad).unwrap_err().to_string();
+            assert!(
+                why.contains("Stream-TTL is a whole number"),
+                "{bad:?}: {why}"
+            );
         }
+    }
+
+    #[test]
+    fn a_number_that_is_too_large_is_refused_with_the_largest() {
+        let read = |text, most| {
+            number(
+                &headers(&[(header_names::PRODUCER_SEQ, text)]),
+                &header_names::PRODUCER_SEQ,
+                most,
+            )
+        };
+        assert_eq!(read("7", 7).unwrap(), Some(7));
+        assert_eq!(
+            read("18446744073709551615", u64::MAX).unwrap(),
+            Some(u64::MAX)
+        );
+        for (text, most) in [
+            ("8", 7),
+            ("18446744073709551616", u64::MAX),
+            ("99999999999999999999999", 7),
+        ] {
+            let why = read(text, most).unwrap_err().to_string();
+            let told = format!("Producer-Seq is at most {most}");
+            assert!(why.contains(&told), "{text}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_header_with_one_value_is_refused_if_it_is_repeated() {
+        let twice = |name: &HeaderName, values: [&'static str; 2]| {
+            headers(&values.map(|value| (name.clone(), value)))
+        };
+        let id = twice(&header_names::PRODUCER_ID, ["a", "b"]);
+        let why = producer(&id).unwrap_err().to_string();
+        assert!(why.contains("Producer-Id is given twice"), "{why}");
+        assert!(producer_id(&id).is_err());
+        assert!(closed(&twice(&header_names::STREAM_CLOSED, ["true", "false"])).is_err());
+        assert!(create(&twice(&header_names::STREAM_CREATE, ["true", "true"])).is_err());
+        assert!(expiry(&twice(&header_names::STREAM_TTL, ["5", "5"])).is_err());
     }
 
     #[test]
@@ -268,7 +329,7 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(
-                closed(&headers(&[(header_names::STREAM_CLOSED, value)])),
+                closed(&headers(&[(header_names::STREAM_CLOSED, value)])).unwrap(),
                 expected,
                 "{value:?}"
             );

@@ -50,6 +50,52 @@ pub(crate) fn essence(content_type: &str) -> Cow<'_, str> {
     essence.into()
 }
 
+/// Returns `true` for a media type: a type, a subtype and parameters (RFC 9110 §8.3.1, §5.6.6).
+pub(crate) fn is_media_type(text: &str) -> bool {
+    let parse = || {
+        let mut rest = after_token(after_token(text)?.strip_prefix('/')?)?.trim_start();
+        while !rest.is_empty() {
+            rest = rest.strip_prefix(';')?.trim_start();
+            // A parameter may be left out.
+            if rest.is_empty() || rest.starts_with(';') {
+                continue;
+            }
+            let value = after_token(rest)?.strip_prefix('=')?;
+            let after = match value.strip_prefix('"') {
+                Some(quoted) => after_quote(quoted)?,
+                None => after_token(value)?,
+            };
+            rest = after.trim_start();
+        }
+        Some(())
+    };
+    parse().is_some()
+}
+
+/// Returns the text after the token at its start, if one is there (RFC 9110 §5.6.2).
+fn after_token(text: &str) -> Option<&str> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    let rest = text.trim_start_matches(is_part);
+    (rest.len() < text.len()).then_some(rest)
+}
+
+/// Returns the text after the closing quote of a quoted string (RFC 9110 §5.6.4).
+fn after_quote(text: &str) -> Option<&str> {
+    let mut is_escaped = false;
+    let end = text.find(|c| match c {
+        _ if is_escaped => {
+            is_escaped = false;
+            false
+        }
+        '\\' => {
+            is_escaped = true;
+            false
+        }
+        c => c == '"',
+    })?;
+    text.get(end + 1..)
+}
+
 /// Returns `true` if a stream's messages are JSON values. A type that is merely based on JSON is
 /// bytes to the protocol.
 pub(crate) fn is_json(content_type: &str) -> bool {
@@ -138,6 +184,38 @@ mod tests {
             "",
         ] {
             assert!(!is_active(inert), "{inert}");
+        }
+    }
+
+    #[test]
+    fn a_media_type_has_a_type_a_subtype_and_parameters() {
+        for good in [
+            "text/plain",
+            "application/vnd.api+json",
+            "text/plain;charset=utf-8",
+            "text/plain ; charset=\"utf-8\"; x=y",
+            "text/plain; x=\"a;\\\"b\" ;",
+            "text/plain;;x=y",
+        ] {
+            assert!(is_media_type(good), "{good}");
+        }
+        for bad in [
+            "",
+            "foo",
+            "/",
+            "text/",
+            "/plain",
+            "text/plain/x",
+            "text /plain",
+            "text/html (page)",
+            "text/plain, text/html",
+            "text/plain; x",
+            "text/plain; x=",
+            "text/plain; x=\"y",
+            "text/plain; x=\"y\\\"",
+            "text/plain; x=\"y\"z",
+        ] {
+            assert!(!is_media_type(bad), "{bad}");
         }
     }
 

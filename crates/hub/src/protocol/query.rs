@@ -8,15 +8,15 @@ use serde::{
 
 /// Defines a struct with a query's parameters. A field has the name of its parameter, the
 /// parameter's type in the document, and a function that parses its name and text. A function that
-/// returns `None` ignores the text. The last of several parameters with one name counts, unless
-/// the field is marked `(once)`. Unknown parameters are ignored. `check` judges all of them together.
+/// returns `None` ignores the text. A parameter that is given twice is refused. Unknown parameters
+/// are ignored. `check` judges all of them together. The mark `(required)` is for the document.
 macro_rules! query {
     (
         $(#[$meta:meta])*
         $vis:vis struct $query:ident {
             $(
                 $(#[doc = $doc:literal])+
-                $field:ident $(($once:ident))?: $type:ty as $schema:ty = $parse:expr,
+                $field:ident $(($required:ident))?: $type:ty as $schema:ty = $parse:expr,
             )*
         }
         $(check $check:expr)?
@@ -33,12 +33,10 @@ macro_rules! query {
                 for (name, text) in form_urlencoded::parse(query.as_bytes()) {
                     match &*name {
                         $(stringify!($field) => {
-                            $(if parsed.$field.is_some() {
-                                // The marker decides that this check is made.
-                                let _ = stringify!($once);
+                            if parsed.$field.is_some() {
                                 let detail = concat!(stringify!($field), " is given twice");
                                 return Err(headwater::Problem::bad_request(detail));
-                            })?
+                            }
                             parsed.$field = ($parse)(stringify!($field), &*text)?.into();
                         })*
                         _ => {}
@@ -53,10 +51,17 @@ macro_rules! query {
             fn describe(operation: &mut headwater::Operation) {
                 $(
                     let text = concat!($($doc),+).trim_start();
-                    operation.parameter::<$schema>(headwater::In::Query, stringify!($field), text);
+                    let name = stringify!($field);
+                    query!(@parameter operation, $schema, name, text $(, $required)?);
                 )*
             }
         }
+    };
+    (@parameter $operation:ident, $schema:ty, $name:ident, $text:ident) => {
+        $operation.parameter::<$schema>(headwater::In::Query, $name, $text)
+    };
+    (@parameter $operation:ident, $schema:ty, $name:ident, $text:ident, required) => {
+        $operation.required_parameter::<$schema>(headwater::In::Query, $name, $text)
     };
 }
 pub(crate) use query;

@@ -187,14 +187,14 @@ query! {
     pub(crate) struct Query {
         /// The offset to start at, as this server returned it; `-1` for the start, `now` for the
         /// tail. Default: the start.
-        offset (once): Place as String = |_, text| Place::parse(text),
+        offset: Place as String = |_, text| Place::parse(text),
         /// In place of `offset`: start with the first message that was appended at this time (RFC
         /// 3339) or later. A `+` is written `%2B`.
-        since (once): Timestamp as String = time::parse_in_query,
+        since: Timestamp as String = time::parse_in_query,
         /// The way to continue at the tail.
-        live (once): Live as Live = word::<Live>,
+        live: Live as Live = word::<Live>,
         /// Follows the stream in this format, for a client that can't set `Accept`.
-        format (once): Format as Format = word::<Format>,
+        format: Format as Format = word::<Format>,
         /// The `Stream-Cursor` of the previous response.
         cursor: u64 as String = |_, text: &str| Ok::<_, Problem>(text.parse::<u64>().ok()),
     }

@@ -25,8 +25,8 @@ query! {
 query! {
     /// The action of a `PATCH`.
     pub(super) struct Action {
-        /// `abort`. Required.
-        action: String as String = any,
+        /// `abort`.
+        action (required): String as String = any,
     }
 }
 

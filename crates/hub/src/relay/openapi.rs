@@ -53,11 +53,13 @@ description! {
 description! {
     /// The creation of a relay.
     pub(super) Creation: Query
-    request {
-        /// The URL to call: an absolute URL that the hub's configuration allows. Required.
+    required {
+        /// The URL to call: an absolute URL that the hub's configuration allows.
         UPSTREAM_URL
-        /// The method: `GET`, `POST`, `PUT`, `PATCH` or `DELETE`. Required.
+        /// The method: `GET`, `POST`, `PUT`, `PATCH` or `DELETE`.
         UPSTREAM_METHOD
+    }
+    request {
         /// Sent to the upstream as `Authorization`.
         UPSTREAM_AUTHORIZATION
         /// Joins the relay that was created with the same key, if it exists. It is sent to the

@@ -1,7 +1,7 @@
 //! Error responses of relays (§11): `{"error": {"code": …, "message": …}}`, with the members of a
 //! problem in addition.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Display};
 
 use axum::{
     body::Body,
@@ -110,6 +110,11 @@ impl Refusal {
     pub(super) fn missing_method() -> Self {
         let message = "the header Upstream-Method, the method of the call, is missing";
         Self::new(StatusCode::BAD_REQUEST, "MISSING_UPSTREAM_METHOD", message)
+    }
+
+    pub(super) fn bad_url(why: impl Display) -> Self {
+        let message = format!("Upstream-URL is an absolute URL, https://…: {why}");
+        Self::new(StatusCode::BAD_REQUEST, "INVALID_UPSTREAM_URL", message)
     }
 
     pub(super) fn bad_method() -> Self {

@@ -108,10 +108,10 @@ impl Ask {
     ///
     /// # Errors
     /// A header or a parameter is missing or invalid.
-    pub(super) fn read(mut headers: HeaderMap, query: &str) -> Result<Self, Refusal> {
-        let url = headers.remove(header_names::UPSTREAM_URL);
+    pub(super) fn read(headers: HeaderMap, query: &str) -> Result<Self, Refusal> {
+        let url = headers::text(&headers, &header_names::UPSTREAM_URL)?;
         let url = url.ok_or_else(Refusal::missing_url)?;
-        let method = headers.remove(header_names::UPSTREAM_METHOD);
+        let method = headers::one(&headers, &header_names::UPSTREAM_METHOD)?;
         let method = method.ok_or_else(Refusal::missing_method)?;
         let method = match method.as_bytes().to_ascii_uppercase().as_slice() {
             b"GET" => Method::GET,
@@ -121,14 +121,15 @@ impl Ask {
             b"DELETE" => Method::DELETE,
             _ => return Err(Refusal::bad_method()),
         };
-        // A text that isn't a URL doesn't match any allowed one.
-        let url = url.to_str().ok().and_then(|url| Url::parse(url).ok());
-        let mut url =
-            url.ok_or_else(|| Refusal::not_allowed("Upstream-URL is an absolute URL: https://…"))?;
+        let mut url = Url::parse(url).map_err(Refusal::bad_url)?;
         url.set_fragment(None);
         let key = headers::text(&headers, &header_names::IDEMPOTENCY_KEY)?;
         let key = key.map(|text| key_of("", text)).transpose()?;
         let query = Query::parse(query)?;
+        if key.is_some() && query.key.is_some() {
+            let detail = "key and Idempotency-Key are both the key of a relay: give one of them";
+            return Err(Problem::bad_request(detail).into());
+        }
         let join = match (query.key.or(key), query.join) {
             // A key is more specific.
             (Some(key), _) => Join::Key(key),
@@ -356,6 +357,53 @@ mod tests {
             ("upstream-authorization", "Bearer b"),
         ];
         assert_ne!(print(&other, "body"), base);
+    }
+
+    #[test]
+    fn a_url_or_a_key_that_is_given_twice_is_refused() {
+        let refused = |more: &[(&str, &str)], query| {
+            let refusal = Ask::read(headers(more), query).unwrap_err();
+            refusal.into_problem().to_string()
+        };
+        for (more, query, why) in [
+            (
+                ("upstream-url", "https://b.example"),
+                "",
+                "Upstream-URL is given twice",
+            ),
+            (
+                ("upstream-method", "GET"),
+                "",
+                "Upstream-Method is given twice",
+            ),
+            (("x", "y"), "key=a&key=b", "key is given twice"),
+            (
+                ("idempotency-key", "a"),
+                "key=b",
+                "key and Idempotency-Key are both the key",
+            ),
+        ] {
+            let told = refused(&[more], query);
+            assert!(told.contains(why), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_malformed_url_is_refused_with_the_reason() {
+        for (url, why) in [
+            ("foo", "relative URL without a base"),
+            ("//a.example/x", "relative URL without a base"),
+            ("https://", "empty host"),
+            ("https://a.example:x/", "invalid port number"),
+        ] {
+            let mut headers = headers(&[]);
+            headers.insert(header_names::UPSTREAM_URL, url.parse().unwrap());
+            let refusal = Ask::read(headers, "").unwrap_err();
+            assert_eq!(refusal.code(), "INVALID_UPSTREAM_URL", "{url}");
+            let problem = refusal.into_problem();
+            assert_eq!(problem.status(), 400, "{url}");
+            assert!(problem.to_string().contains(why), "{problem}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use headwater::{Operation, OperationInput};
 use headwater_log::StreamName;
-use http::{HeaderMap, header, request::Parts};
+use http::{header, request::Parts};
 
 use super::limits::{ID_BYTES, LEASE_DEFAULT};
 use super::options::SubscriptionOptions;
@@ -16,6 +16,7 @@ use super::state::{Ack, Acked, Config, Target};
 use super::webhooks;
 use headwater_auth::StreamPattern as Pattern;
 
+use crate::protocol::headers;
 use crate::protocol::path::{self, RESERVED};
 use crate::protocol::public_url::{self, Origin};
 use crate::protocol::read_query::Place;
@@ -28,7 +29,7 @@ pub(super) struct Base {
     root: String,
 }
 
-/// A token from the `Authorization` header, if there is one (RFC 6750 §2.1).
+/// A token from the `Authorization` header, if there is one such header (RFC 6750 §2.1).
 #[derive(Debug)]
 pub(super) struct Bearer(pub(super) Option<String>);
 
@@ -66,9 +67,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Bearer {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let value = text(&parts.headers, header::AUTHORIZATION.as_str());
-        let token = value.and_then(|value| {
-            let (scheme, token) = value.split_once(' ')?;
+        let value = headers::one(&parts.headers, &header::AUTHORIZATION);
+        let token = value.ok().flatten().and_then(|value| {
+            let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
             scheme
                 .eq_ignore_ascii_case("bearer")
                 .then(|| token.trim().to_owned())
@@ -81,10 +82,6 @@ impl OperationInput for Bearer {
     fn describe(operation: &mut Operation) {
         operation.security(super::http::WAKE_TOKEN);
     }
-}
-
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 /// Parses a subscription's id.

@@ -42,6 +42,86 @@ fn every_operation_has_a_description_and_responses() {
     }
 }
 
+/// Returns the parameter of an operation with a name and a place.
+fn parameter<'a>(operation: &'a Value, place: &str, name: &str) -> &'a Value {
+    let parameters = operation["parameters"].as_array();
+    let mut parameters = parameters.expect("there are some").iter();
+    parameters
+        .find(|it| it["in"] == place && it["name"] == name)
+        .unwrap_or_else(|| panic!("{operation} has no {name}"))
+}
+
+#[test]
+fn what_is_required_is_described_as_that() {
+    let hub = Hub::new(std::sync::Arc::new(MemoryLog::default()));
+    let document = hub.app().openapi(OpenApi::V3_2);
+    let import = &document["paths"]["/import"]["post"];
+    assert_eq!(import["requestBody"]["required"], true);
+    if cfg!(feature = "relay") {
+        let create = &document["paths"]["/relay"]["post"];
+        for (name, is_required) in [
+            ("Upstream-URL", true),
+            ("Upstream-Method", true),
+            ("Upstream-Authorization", false),
+        ] {
+            let header = parameter(create, "header", name);
+            assert_eq!(header["required"] == true, is_required, "{header}");
+        }
+        let abort = &document["paths"]["/relay/{id}"]["patch"];
+        assert_eq!(parameter(abort, "query", "action")["required"], true);
+    }
+}
+
+#[test]
+fn the_parameters_of_live_reads_are_described() {
+    let hub = Hub::new(std::sync::Arc::new(MemoryLog::default()));
+    let document = hub.app().openapi(OpenApi::V3_2);
+    for path in ["/streams/{path}", "/events"] {
+        let read = &document["paths"][path]["get"];
+        let heartbeat = parameter(read, "query", "heartbeat");
+        assert_eq!(heartbeat["schema"]["type"], "number");
+        let id = parameter(read, "query", "lastEventId")["description"].as_str();
+        assert!(id.is_some_and(|text| text.contains("`last_event_id`")));
+        let events = &read["responses"]["200"]["content"]["text/event-stream"]["itemSchema"];
+        let kinds = events["oneOf"].as_array().expect("there are some");
+        assert!(kinds.iter().any(|kind| kind["title"] == "Notice"));
+    }
+}
+
+#[test]
+fn the_errors_of_forwarded_requests_are_described_on_a_shared_log() {
+    let document = |options| {
+        let log = std::sync::Arc::new(MemoryLog::default());
+        Hub::with_options(log, options).app().openapi(OpenApi::V3_2)
+    };
+    let alone = document(headwater_hub::Options::new());
+    let shared = document(headwater_hub::Options::new().shared_log());
+    let mut operations = vec![
+        ("/streams/__ds/subscriptions/{id}", "put", true),
+        ("/streams/{path}", "get", true),
+        ("/streams/{path}", "post", false),
+        ("/events", "get", false),
+    ];
+    if cfg!(feature = "relay") {
+        operations.extend([("/relay", "post", true), ("/relay/{id}", "patch", true)]);
+    }
+    if cfg!(feature = "gather") {
+        operations.push(("/gather", "post", true));
+    }
+    for (path, method, is_forwarded) in operations {
+        let shared = &shared["paths"][path][method]["responses"];
+        let alone = &alone["paths"][path][method]["responses"];
+        assert!(alone.is_object(), "{method} {path}");
+        let retry_after = |replies: &Value| replies["503"]["headers"]["Retry-After"].is_object();
+        assert_eq!(retry_after(shared), is_forwarded, "{method} {path}");
+        assert!(!retry_after(alone), "{method} {path}");
+        for status in ["502", "503"].into_iter().filter(|_| is_forwarded) {
+            let problem = &shared[status]["content"]["application/problem+json"];
+            assert!(problem.is_object(), "{method} {path}: {status}");
+        }
+    }
+}
+
 #[cfg(feature = "relay")]
 #[test]
 fn relays_are_described() {

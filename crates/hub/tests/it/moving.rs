@@ -306,8 +306,13 @@ async fn bad_lines_are_refused_with_their_number() {
     let replaced = |at: usize, from: &str, to: &str| with(at, &lines[at].replace(from, to));
     let long = vec!["x"; PATH_SEGMENTS * 8 + 1].join("/");
     for (body, line, detail) in [
+        // Without a line.
         (String::new(), 0, "the body is empty"),
-        ("x".to_owned(), 1, "expected value"),
+        (
+            "x".to_owned(),
+            1,
+            "can't be read: it isn't JSON at column 1",
+        ),
         (lines[1..].join("\n"), 1, "it isn't an export"),
         (
             replaced(0, "\"version\":1", "\"version\":2"),
@@ -363,7 +368,7 @@ async fn bad_lines_are_refused_with_their_number() {
         let to = Server::new();
         let (status, problem) = import(&to, "", &body).await;
         assert!(matches!(status, 400 | 413), "{problem}");
-        assert_eq!(problem["line"], line, "{problem}");
+        assert_eq!(problem["line"].as_u64().unwrap_or(0), line, "{problem}");
         let text = problem["detail"].as_str().unwrap_or_default();
         assert!(text.contains(detail), "{problem}");
         let there = to.log.list("", None, 9).await.expect("it can be read");
@@ -384,6 +389,7 @@ async fn an_incomplete_stream_is_unavailable_and_can_be_deleted() {
     assert_eq!(import(&to, "", &lines[..cut]).await.0, 400);
     let read = to.get("a").send().await;
     assert_eq!(read.status(), 503);
+    assert_eq!(header(&read, "retry-after"), "1");
     assert!(read.text().await.contains("being restored"));
     assert_eq!(to.put("a", "application/json", "").await.status(), 503);
     to.delete("a").await;

@@ -53,6 +53,55 @@ async fn the_length_of_a_path_is_limited() {
 }
 
 #[tokio::test]
+async fn a_header_with_one_value_is_refused_if_it_is_repeated() {
+    let server = Server::new();
+    server.put("t", "text/plain", "").await;
+    for (method, path, name, values) in [
+        (Method::PUT, "u", "Stream-TTL", ["5", "500000"]),
+        (Method::PUT, "u", "Stream-Closed", ["true", "false"]),
+        (Method::PUT, "u", "Stream-Schema", ["{}", "true"]),
+        (Method::PUT, "u", "Content-Type", ["text/plain", "text/css"]),
+        (Method::POST, "t", "Producer-Id", ["a", "b"]),
+        (Method::POST, "t", "Stream-Seq", ["a", "b"]),
+        (Method::POST, "t", "Stream-Create", ["true", "false"]),
+        (Method::HEAD, "t", "Producer-Id", ["a", "b"]),
+        (Method::GET, "t", "Last-Event-ID", ["a", "b"]),
+    ] {
+        let is_head = method == Method::HEAD;
+        let [first, second] = values;
+        let request = server
+            .request(method, path)
+            .header(name, first)
+            .append_header(name, second);
+        let response = request.body("x").send().await;
+        assert_eq!(response.status(), 400, "{name}");
+        if !is_head {
+            let detail = response.json::<Value>().await["detail"].clone();
+            assert_eq!(detail, format!("{name} is given twice"));
+        }
+    }
+    assert_eq!(server.get("u").send().await.status(), 404);
+    assert_eq!(server.get("t").send().await.text().await, "");
+}
+
+#[tokio::test]
+async fn a_content_type_that_is_no_media_type_is_refused() {
+    let server = Server::new();
+    for (bad, good) in [("foo", "foo/bar"), ("text/plain; x", "text/plain; x=y")] {
+        let refused = server.put("t", bad, "").await;
+        assert_eq!(refused.status(), 400, "{bad}");
+        assert!(
+            refused
+                .text()
+                .await
+                .contains("Content-Type is a media type")
+        );
+        assert_eq!(server.put("t", good, "").await.status(), 201);
+        server.delete("t").await;
+    }
+}
+
+#[tokio::test]
 async fn the_number_of_segments_of_a_path_and_of_a_pattern_is_limited() {
     let server = Server::new();
     let longest = vec!["p"; headwater_hub::limits::PATH_SEGMENTS].join("/");

@@ -52,6 +52,11 @@ impl Summary {
     }
 }
 
+const NO_EXPORT: &str =
+    "it isn't an export, whose first line has the members `headwater`, `version` and `time`";
+
+const NO_STREAM: &str = "it belongs to no stream: a line with `stream` comes before it";
+
 /// The completion of a stream, and the bytes of its messages.
 type Completion = Pin<Box<dyn Future<Output = (Result<Fate, (u64, Failure)>, usize)> + Send>>;
 
@@ -130,11 +135,14 @@ impl<'a> Import<'a> {
             }
         }
         if !self.is_complete {
-            let detail = match last {
-                0 => "the body is empty: it isn't an export".to_owned(),
-                _ => "the export ends early, after this line: its last line is missing".to_owned(),
+            let (detail, line) = match last {
+                0 => ("the body is empty: an export has at least two lines", None),
+                _ => (
+                    "the export ends early, after this line: its last line, with `complete`, is missing",
+                    Some(last),
+                ),
             };
-            return Err(self.fail(Failure::bad_request(detail), Some(last)).await);
+            return Err(self.fail(Failure::bad_request(detail), line).await);
         }
         while !self.completions.is_empty() {
             if let Err((line, failure)) = self.settle().await {
@@ -163,8 +171,7 @@ impl<'a> Import<'a> {
     }
 
     async fn take(&mut self, number: u64, text: Bytes) -> Result<(), (u64, Failure)> {
-        let line = Line::read(&text).map_err(Failure::bad_request);
-        let line = line.map_err(|failure| (number, failure))?;
+        let line = Line::read(&text).map_err(|why| (number, self.not_a_line(&why)))?;
         if let Line::End(end) = &line {
             return self.end(number, end).await;
         }
@@ -173,14 +180,22 @@ impl<'a> Import<'a> {
             .map_err(|failure| (number, failure))
     }
 
+    /// Returns the failure for a line that can't be read.
+    fn not_a_line(&self, why: &str) -> Failure {
+        match self.is_begun {
+            true => Failure::bad_request(why),
+            false => {
+                Failure::bad_request(format!("{NO_EXPORT}, and this one can't be read: {why}"))
+            }
+        }
+    }
+
     async fn put(&mut self, number: u64, line: Line<'_>, text: &Bytes) -> Result<(), Failure> {
         if let Line::Start(start) = line {
             return self.start(&start);
         }
         if !self.is_begun {
-            return Err(Failure::bad_request(
-                "it isn't an export: its first line has no `headwater`",
-            ));
+            return Err(Failure::bad_request(NO_EXPORT));
         }
         if self.is_complete {
             return Err(Failure::bad_request(
@@ -209,7 +224,10 @@ impl<'a> Import<'a> {
             }
             (Line::Dropped(dropped), Some(current)) => {
                 if dropped.dropped != current.name.as_str() {
-                    return Err(Failure::bad_request("it isn't the name of this stream"));
+                    return Err(Failure::bad_request(format!(
+                        "`dropped` names another stream than {:?}, whose lines these are",
+                        current.name.as_str()
+                    )));
                 }
                 self.summary.dropped += 1;
                 match self.current.take() {
@@ -227,8 +245,11 @@ impl<'a> Import<'a> {
                 self.is_complete = true;
                 Ok(())
             }
-            (_, Some(_)) => Err(Failure::bad_request("the stream before has no last line")),
-            (_, None) => Err(Failure::bad_request("it belongs to no stream")),
+            (_, Some(current)) => Err(Failure::bad_request(format!(
+                "the stream {:?} has no last line, with `end`, before this one",
+                current.name.as_str()
+            ))),
+            (_, None) => Err(Failure::bad_request(NO_STREAM)),
         }
     }
 
@@ -239,7 +260,10 @@ impl<'a> Import<'a> {
             ));
         }
         if start.headwater != line::KIND {
-            return Err(Failure::bad_request("it isn't an export"));
+            return Err(Failure::bad_request(format!(
+                "it isn't an export: `headwater` isn't {:?}",
+                line::KIND
+            )));
         }
         if start.version != line::VERSION {
             return Err(Failure::bad_request(format!(
@@ -255,8 +279,10 @@ impl<'a> Import<'a> {
     /// Returns the name of a stream that the caller may import.
     fn name(&self, name: &str) -> Result<StreamName, Failure> {
         if !is_reserved(name) {
-            self.caller.check(Action::Admin, Some(name))?;
-            return Ok(name_of(name)?);
+            let valid = name_of(name)?;
+            let granted = self.caller.check(Action::Admin, Some(name));
+            granted.map_err(|denied| Failure::from(denied).with("stream", name))?;
+            return Ok(valid);
         }
         if !may_move_own(self.hub, self.caller) || !is_movable(name) {
             return Err(Failure::bad_request(format!(
@@ -269,7 +295,7 @@ impl<'a> Import<'a> {
     /// Completes the current stream: a small one at the same time as others.
     async fn end(&mut self, number: u64, end: &line::End<'_>) -> Result<(), (u64, Failure)> {
         let Some(current) = self.current.take() else {
-            let failure = Failure::bad_request("it belongs to no stream");
+            let failure = Failure::bad_request(NO_STREAM);
             return Err((number, failure));
         };
         if let Err(failure) = current.check(end) {

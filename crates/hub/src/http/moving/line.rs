@@ -395,12 +395,7 @@ impl<'a> Line<'a> {
     /// The reason for which it is none.
     pub(crate) fn read(line: &'a [u8]) -> Result<Self, String> {
         fn parse<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, String> {
-            serde_json::from_slice(line).map_err(|error| {
-                // The number of the line is that of the body.
-                let text = error.to_string();
-                let end = text.find(" at line ").unwrap_or(text.len());
-                text[..end].to_owned()
-            })
+            serde_json::from_slice(line).map_err(|error| why(line, &error))
         }
         if line.starts_with(b"{\"offset\":") {
             return parse(line).map(Self::Message);
@@ -427,9 +422,42 @@ impl<'a> Line<'a> {
             Peek {
                 dropped: Some(_), ..
             } => parse(line).map(Self::Dropped),
-            _ => Err("it has no member of a line of an export".to_owned()),
+            _ => Err(
+                "a line of an export is an object with `headwater`, `stream`, `producer`, `offset`, `end`, `dropped` \
+                 or `complete`"
+                    .to_owned(),
+            ),
         }
     }
+}
+
+/// Returns the reason for which a line can't be parsed.
+fn why(line: &[u8], error: &serde_json::Error) -> String {
+    if line.starts_with(b"\x1f\x8b") {
+        return "it is compressed with gzip: decompress it first".to_owned();
+    }
+    if let Err(error) = std::str::from_utf8(line) {
+        return format!(
+            "it isn't UTF-8 after its first {} bytes",
+            error.valid_up_to()
+        );
+    }
+    // The number of the line is that of the body.
+    let text = error.to_string();
+    let text = text.split(" at line ").next().unwrap_or_default();
+    let column = error.column();
+    if !error.is_data() {
+        return format!("it isn't JSON at column {column}: {text}");
+    }
+    // The types are those of serde's messages.
+    let text = text
+        .replace("floating point", "number")
+        .replace("struct Peek", "an object")
+        .replace("struct ClosedBy", "an object")
+        .replace("enum Payload", "an object")
+        .replace("expected u64", "expected a whole number below 2^64")
+        .replace("expected u32", "expected a whole number below 2^32");
+    format!("{text}, at column {column}")
 }
 
 #[cfg(test)]
@@ -468,17 +496,44 @@ mod tests {
     #[test]
     fn a_line_that_is_none_is_refused_with_the_reason() {
         for (line, why) in [
-            ("", "EOF while parsing a value"),
-            ("7", "invalid type: integer `7`, expected struct Peek"),
-            ("{}", "it has no member of a line of an export"),
+            ("x", "it isn't JSON at column 1: expected value"),
+            (
+                "{\"end\":",
+                "it isn't JSON at column 7: EOF while parsing a value",
+            ),
+            (
+                "7",
+                "invalid type: integer `7`, expected an object, at column 1",
+            ),
+            (
+                "{}",
+                "a line of an export is an object with `headwater`, `stream`, `producer`, `offset`, `end`, `dropped` or \
+                 `complete`",
+            ),
             (
                 r#"{"offset":1,"time":2,"jsn":3}"#,
-                "unknown field `jsn`, expected one of `offset`, `time`, `json`, `text`, `base64`",
+                "unknown field `jsn`, expected one of `offset`, `time`, `json`, `text`, `base64`, at column 26",
             ),
-            (r#"{"end":"a"}"#, "missing field `messages`"),
+            (
+                r#"{"offset":1e20,"time":2,"json":3}"#,
+                "invalid type: number `1e+20`, expected a whole number below 2^64, at column 14",
+            ),
+            (r#"{"end":"a"}"#, "missing field `messages`, at column 11"),
         ] {
             let error = Line::read(line.as_bytes()).err();
             assert_eq!(error.as_deref(), Some(why), "{line}");
+        }
+        for (line, why) in [
+            (
+                &b"\x1f\x8b\x08\0"[..],
+                "it is compressed with gzip: decompress it first",
+            ),
+            (
+                b"{\"end\":\"\xff\"}",
+                "it isn't UTF-8 after its first 8 bytes",
+            ),
+        ] {
+            assert_eq!(Line::read(line).err().as_deref(), Some(why));
         }
         for line in [
             r#"{"offset":1,"time":2}"#,

@@ -122,6 +122,7 @@ description! {
         /// The storage is full
         INSUFFICIENT_STORAGE
     }
+    also |operation: &mut headwater::Operation| operation.raw_body("*/*")
 }
 
 /// Exports streams: their messages, settings, producers and closed states.

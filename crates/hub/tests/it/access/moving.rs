@@ -1,6 +1,7 @@
 //! Exports and imports have the streams that are granted.
 
 use headwater_log::{Create, Settings};
+use serde_json::json;
 
 use super::*;
 
@@ -43,7 +44,14 @@ async fn only_the_streams_that_are_granted_are_moved() {
     let request = hub.as_one(Method::GET, "/export?stream=b/1", "admin:a/**");
     assert_eq!(code(request.send().await).await, "not_granted");
 
-    assert_eq!(import(&other, "admin:b/**", &some).await, 403);
+    let request = other.as_one(Method::POST, "/import", "admin:b/**");
+    let refused = request.body(some.clone()).send().await;
+    assert_eq!(refused.status(), 403);
+    let problem = refused.json::<Value>().await;
+    assert_eq!(
+        (&problem["stream"], &problem["line"]),
+        (&json!("a/1"), &json!(2))
+    );
     assert_eq!(import(&other, "admin:a/**", &some).await, 200);
     // The hub's own streams need everything.
     assert_eq!(import(&other, "admin:a/**,b/**", &all).await, 400);

@@ -162,7 +162,16 @@ async fn a_ticket_is_issued_for_valid_credentials_alone_and_only_reads() {
         let query = format!("?ticket={ticket}");
         code(attempt(&hub, Action::Read, &query).send().await).await
     };
-    assert_eq!(read("hwt_made-up").await, "token_expired");
+    for unknown in ["hwt_made-up", "garbage", ""] {
+        assert_eq!(read(unknown).await, "token_expired");
+        let query = format!("?ticket={unknown}");
+        let response = attempt(&hub, Action::Read, &query).send().await;
+        let told = response.text().await;
+        assert!(
+            told.contains("the ticket is unknown, was used, or has expired"),
+            "{told}"
+        );
+    }
     let narrower = ticket(&hub, &token("read:in/b", HOUR)).await;
     assert_eq!(read(&narrower).await, "not_granted");
     let brief = ticket(&hub, &token("read:in/a", Duration::from_secs(2))).await;
