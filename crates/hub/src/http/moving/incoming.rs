@@ -179,7 +179,7 @@ impl Incoming {
             Err(error) if error.is_taken() || error.is_gone() => {
                 if !self.may_skip {
                     let detail = format!(
-                        "another stream named {:?} exists: delete it, or skip streams that exist",
+                        "a stream named {:?} exists, and isn't this one or has another part of it: delete it, or skip streams that exist",
                         self.name.as_str()
                     );
                     return Err(Failure::conflict(detail).with("code", "stream_exists"));
