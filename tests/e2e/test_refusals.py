@@ -60,6 +60,19 @@ def test_curl_reads_the_refusal_with_and_without_waiting_to_be_told_to_send(hub,
         assert done.stdout == b"413", expect
 
 
+def refused(command):
+    """What curl says of a refusal over HTTP/2.
+
+    curl ends its upload early when it reads an error. With its Content-Length that is malformed, and the hub resets the stream
+    (RFC 9113 section 8.1.1). About once in a thousand times the reset overtakes the body of the refusal, and curl exits with 92.
+    """
+    for _ in range(3):
+        done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+        if done.returncode != 92:
+            break
+    return done
+
+
 @pytest.mark.parametrize(("path", "content_type", "status"), REFUSALS)
 @pytest.mark.parametrize("form", ["--data-binary", "--upload-file"])
 def test_curl_reads_every_refusal_over_http2(hub, tmp_path, form, path, content_type, status):
@@ -69,7 +82,7 @@ def test_curl_reads_every_refusal_over_http2(hub, tmp_path, form, path, content_
     command = ["curl", "-s", "--http2-prior-knowledge", "-X", "POST", *body]
     command += ["-H", f"Content-Type: {content_type}", f"http://127.0.0.1:{hub.port}{path}"]
     for _ in range(3):
-        done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+        done = refused(command)
         assert done.returncode == 0, done
         assert json.loads(done.stdout)["status"] == status
 
