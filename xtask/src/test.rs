@@ -257,9 +257,10 @@ fn rust(nats: &OnceLock<Installed>) -> Result<(), String> {
     run(tests().arg("--no-run"))?;
     let mut tests = tests();
     if has_nextest {
-        // Half of the time of these tests is spent waiting.
+        // Nearly half of the time of these tests is spent waiting.
         let processors = thread::available_parallelism().map_or(1, usize::from);
-        tests.args(["--test-threads", &(2 * processors).to_string()]);
+        let threads = processors + processors.div_ceil(2);
+        tests.args(["--test-threads", &threads.to_string()]);
         tests.args(["-E", "not package(headwater-fuzz)"]);
     }
     match nats.wait() {
