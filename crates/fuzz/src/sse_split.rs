@@ -65,9 +65,7 @@ fn check_memory(limits: Limits, stream: &[u8]) {
         splitter.push(chunk);
         while splitter.next().is_ok_and(|block| block.is_some()) {}
     }
-    // A block's bytes grow by doubling, and so does the text of its id, in which an invalid byte becomes three. The splitter
-    // keeps the id besides.
-    meter.check(stream.len(), 1 << 10, 16);
+    meter.check(stream.len(), 1 << 10, 8);
 }
 
 /// Returns the blocks without the LF of a CRLF that ends one. Depending on the chunks it is in that block or the next.

@@ -35,7 +35,16 @@ impl Str {
         if is_ascii(&bytes) || std::str::from_utf8(&bytes).is_ok() {
             return Self(bytes);
         }
-        String::from_utf8_lossy(&bytes).into_owned().into()
+        // Of the exact size: the text can be three times as long as the bytes.
+        let parts = || {
+            bytes.utf8_chunks().flat_map(|part| {
+                let is_valid = part.invalid().is_empty();
+                [part.valid(), if is_valid { "" } else { "\u{FFFD}" }]
+            })
+        };
+        let mut text = String::with_capacity(parts().map(str::len).sum());
+        text.extend(parts());
+        text.into()
     }
 
     /// Returns the longest valid prefix of `bytes`, and the error after it.

@@ -54,9 +54,12 @@ struct Kept {
 
 impl Kept {
     fn new(bytes: Bytes) -> Self {
+        let at = bytes.as_ptr();
+        let text = Str::from_utf8_lossy(bytes);
         Self {
-            text: Str::from_utf8_lossy(bytes),
-            shares: true,
+            // Text that was invalid has its own memory already.
+            shares: text.as_str().as_ptr() == at,
+            text,
         }
     }
 

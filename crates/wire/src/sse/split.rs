@@ -225,7 +225,7 @@ impl Splitter {
             false => 0,
         };
         Ok(Block {
-            id: own_id(&bytes.slice(bom..)),
+            id: sets_id(&bytes[bom..]).then(|| self.decoder.last_event_id().clone()),
             bytes,
             event,
         })
@@ -245,21 +245,20 @@ impl Splitter {
     }
 }
 
-/// Returns the value of the last valid `id` field in a block.
-fn own_id(block: &Bytes) -> Option<Str> {
-    let mut found = None;
-    let mut at = 0;
-    while at < block.len() {
-        let len = memchr2(b'\n', b'\r', &block[at..]).unwrap_or(block.len() - at);
-        let line = &block[at..at + len];
+/// Returns `true` if a block has a valid `id` field.
+fn sets_id(block: &[u8]) -> bool {
+    let mut rest = block;
+    while !rest.is_empty() {
+        let len = memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
+        let line = &rest[..len];
         if let Some((Field::Id, value)) = parse(line)
             && memchr(0, &line[value..]).is_none()
         {
-            found = Some(at + value..at + len);
+            return true;
         }
-        at += len + 1;
+        rest = rest.get(len + 1..).unwrap_or_default();
     }
-    Some(Str::from_utf8_lossy(block.slice(found?)))
+    false
 }
 
 #[cfg(test)]

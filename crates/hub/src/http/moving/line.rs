@@ -443,8 +443,7 @@ fn why(line: &[u8], error: &serde_json::Error) -> String {
         );
     }
     // The number of the line is that of the body.
-    let text = error.to_string();
-    let text = text.split(" at line ").next().unwrap_or_default();
+    let text = json::message_of(error);
     let column = error.column();
     if !error.is_data() {
         return format!("it isn't JSON at column {column}: {text}");
