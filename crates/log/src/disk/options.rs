@@ -29,7 +29,8 @@ pub struct DiskOptions {
     /// Number of streams kept in memory, ready for use. Each takes about 1 KiB, and streams with
     /// producers somewhat more. Defaults to 16,384. Streams in use always stay in memory.
     pub hot_streams: usize,
-    /// Bytes of the newest records kept in memory for readers at the tail. Defaults to 64 MiB.
+    /// Memory for the newest records, in bytes, for readers at the tail. A record takes its bytes and
+    /// about 140 more. Defaults to 64 MiB.
     pub recent_bytes: usize,
     /// Bytes of the index's blocks kept in memory. Defaults to 64 MiB.
     pub cache_bytes: u64,

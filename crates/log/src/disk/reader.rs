@@ -57,7 +57,7 @@ impl Span {
             if self.from < own {
                 return None;
             }
-            for record in &stream.recent(self.from, budget)? {
+            for record in &stream.recent().from(self.from, budget)? {
                 if !chunk.add(record, self.tail, None) {
                     break;
                 }

@@ -8,7 +8,7 @@
 //! before the manifest is replaced. With [`Durability::Os`](crate::Durability::Os), commits are visible
 //! before that.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -157,6 +157,8 @@ pub(crate) fn sort(
             }
         }
         new = write(store, range, &whole, &mut read, terms);
+    } else {
+        drop(items);
     }
     let after = Checkpoint {
         segment: last.file().number + 1,
@@ -209,6 +211,7 @@ pub(crate) fn again(store: &Store, old: &[Arc<Sorted>], terms: &dyn Terms) -> Re
         Ok(readers[source].read(item.at, item.head.length)?)
     };
     let new = write(store, range, &items, read, terms)?;
+    drop(items);
     replace(store, new, old, terms, |_| {})?;
     for file in old {
         store.remove(&sorted_name(file.number()));
@@ -263,17 +266,12 @@ fn replace(
     };
     let mut prepare = || -> Result<Tables, Error> {
         let mut changes = changes.take().unwrap_or_default();
-        let kept: HashSet<Vec<u8>> = changes.iter().map(|(key, _)| key.clone()).collect();
         for file in old {
-            let entries = file.entries()?.into_iter().map(|(key, _)| key);
-            changes.extend(
-                entries
-                    .filter(|key| !kept.contains(key))
-                    .map(|key| (key, None)),
-            );
+            changes.extend(file.entries()?.into_iter().map(|(key, _)| (key, None)));
         }
-        changes.sort_unstable();
-        changes.dedup();
+        // Of two changes of a key, the new value is first and stays.
+        changes.sort_unstable_by(|(a, new), (b, old)| a.cmp(b).then_with(|| old.cmp(new)));
+        changes.dedup_by(|(later, _), (key, _)| later == key);
         terms.sync()?;
         match changes.is_empty() {
             true => Ok(Tables::default()),

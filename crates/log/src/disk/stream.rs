@@ -44,14 +44,57 @@ pub(crate) struct Stream {
     producers: Mutex<HashMap<String, ProducerState>>,
     /// The progress of the search for idle producers.
     pub(crate) idle: Mutex<IdleSearch>,
-    /// The newest records, up to the tail.
-    recent: Mutex<VecDeque<Record>>,
+    recent: Arc<Recent>,
     /// `true` if it was used since it was last considered for eviction.
     hot: AtomicBool,
     /// `true` if it is removed for good. Another stream may have its name.
     ended: AtomicBool,
     /// `true` while it waits to be trimmed.
     pub(crate) over: AtomicBool,
+}
+
+/// The newest records of a stream, up to the tail.
+///
+/// They are an allocation of their own, so that the writer can list them without holding on to the
+/// memory of streams that are no longer in use.
+#[derive(Default)]
+pub(crate) struct Recent(Mutex<VecDeque<Record>>);
+
+impl Recent {
+    /// Approximate memory of a record besides its bytes, in the list and in the writer's.
+    const RECORD: usize = size_of::<Record>() + 64;
+
+    /// Adds a committed record. Returns the approximate memory that it takes.
+    pub(crate) fn keep(&self, record: Record) -> usize {
+        let memory = record.data.len() + Self::RECORD;
+        self.0.lock().push_back(record);
+        memory
+    }
+
+    /// Drops the oldest record.
+    pub(crate) fn let_go(&self) {
+        self.0.lock().pop_front();
+    }
+
+    /// Returns the records from the one that contains `at` on, of about `budget` bytes, or `None` if
+    /// that one isn't kept.
+    pub(crate) fn from(&self, at: u64, budget: usize) -> Option<Vec<Record>> {
+        let records = self.0.lock();
+        let start = records
+            .partition_point(|record| record.first <= at)
+            .checked_sub(1)?;
+        let mut found = Vec::new();
+        let mut bytes = 0;
+        for record in records.range(start..) {
+            found.push(record.clone());
+            bytes += record.data.len();
+            // The first record may be mostly before `at`.
+            if bytes > budget && found.len() > 1 {
+                break;
+            }
+        }
+        Some(found)
+    }
 }
 
 /// A search for idle producers through all producers of a stream, a part at a time.
@@ -94,7 +137,7 @@ impl Stream {
             used: AtomicU64::new(used),
             producers: Mutex::default(),
             idle: Mutex::default(),
-            recent: Mutex::default(),
+            recent: Arc::default(),
             hot: AtomicBool::new(true),
             ended: AtomicBool::new(false),
             over: AtomicBool::new(false),
@@ -217,34 +260,9 @@ impl Stream {
         producers.insert(id, state);
     }
 
-    /// Keeps a committed record in memory.
-    pub(crate) fn keep(&self, record: Record) {
-        self.recent.lock().push_back(record);
-    }
-
-    /// Drops the oldest record that is kept.
-    pub(crate) fn let_go(&self) {
-        self.recent.lock().pop_front();
-    }
-
-    /// Returns the kept records from the one that contains `at` on, of about `budget` bytes, or
-    /// `None` if that one isn't kept.
-    pub(crate) fn recent(&self, at: u64, budget: usize) -> Option<Vec<Record>> {
-        let recent = self.recent.lock();
-        let start = recent
-            .partition_point(|record| record.first <= at)
-            .checked_sub(1)?;
-        let mut found = Vec::new();
-        let mut bytes = 0;
-        for record in recent.range(start..) {
-            found.push(record.clone());
-            bytes += record.data.len();
-            // The first record may be mostly before `at`.
-            if bytes > budget && found.len() > 1 {
-                break;
-            }
-        }
-        Some(found)
+    /// Returns the newest records.
+    pub(crate) fn recent(&self) -> &Arc<Recent> {
+        &self.recent
     }
 
     /// Publishes a committed state.
@@ -495,4 +513,35 @@ pub(crate) fn usable(stream: &Stream, now: impl FnOnce() -> u64) -> Result<(), E
         .into());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Append, Create, DiskLog, DiskOptions, Log, Settings};
+
+    #[tokio::test]
+    async fn small_records_count_with_the_memory_around_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut options = DiskOptions::default();
+        options.recent_bytes = 64 << 10;
+        let log = DiskLog::open(folder.path(), options).unwrap();
+        let name: StreamName = "small".parse().unwrap();
+        let create = Create::new(Settings::of_type("application/json"));
+        log.create(&name, create).await.unwrap();
+        for _ in 0..1000 {
+            let append = Append::new(vec![bytes::Bytes::from_static(b"1")]);
+            log.append(&name, append).await.unwrap();
+        }
+        let stream = log.engine.cache.peek(&name).unwrap();
+        let kept = stream.recent().0.lock().len();
+        assert!(kept > 0 && kept * size_of::<Record>() <= 64 << 10, "{kept}");
+    }
+
+    /// The writer lists where records are kept until newer ones fill the memory for them, which may be
+    /// long after their streams have left it.
+    #[test]
+    fn a_list_of_records_holds_little_memory_besides_them() {
+        assert!(size_of::<Recent>() + 2 * size_of::<usize>() <= 64);
+    }
 }

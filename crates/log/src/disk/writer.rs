@@ -18,7 +18,7 @@ use super::options::Durability;
 use super::queue::{Request, Taken};
 use super::segments::SegmentFile;
 use super::store::Store;
-use super::stream::Stream;
+use super::stream::Recent;
 use crate::error::{Error, Kind};
 
 /// Bytes of messages at which a commit accepts no more requests.
@@ -44,8 +44,8 @@ pub(crate) struct Writer {
     store: Arc<Store>,
     journal: Journal,
     marker: Marker,
-    /// The streams that keep recent records, oldest first, with the bytes of each.
-    recent: VecDeque<(Weak<Stream>, usize)>,
+    /// Where the recent records are kept, oldest first, and the memory of each.
+    recent: VecDeque<(Weak<Recent>, usize)>,
     recent_bytes: usize,
     looked: Option<Instant>,
     written: u64,
@@ -299,17 +299,15 @@ impl Writer {
         }
     }
 
-    fn keep(&mut self, kept: Vec<(Arc<Stream>, usize)>) {
-        for (stream, bytes) in kept {
-            self.recent_bytes += bytes;
-            self.recent.push_back((Arc::downgrade(&stream), bytes));
-        }
+    fn keep(&mut self, kept: Vec<(Weak<Recent>, usize)>) {
+        self.recent_bytes += kept.iter().map(|(_, bytes)| bytes).sum::<usize>();
+        self.recent.extend(kept);
         while self.recent_bytes > self.engine.options.recent_bytes
-            && let Some((stream, bytes)) = self.recent.pop_front()
+            && let Some((recent, bytes)) = self.recent.pop_front()
         {
             self.recent_bytes -= bytes;
-            if let Some(stream) = stream.upgrade() {
-                stream.let_go();
+            if let Some(recent) = recent.upgrade() {
+                recent.let_go();
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Publication of a commit, and the responses to its requests.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio::sync::oneshot;
 
@@ -9,7 +9,7 @@ use crate::disk::engine::Engine;
 use crate::disk::format::log_head::Head;
 use crate::disk::format::record::Record;
 use crate::disk::queue::{Appended, Reply};
-use crate::disk::stream::Stream;
+use crate::disk::stream::{Recent, Stream};
 use crate::error::Error;
 use crate::offset::Position;
 use crate::read::{Created, Info};
@@ -67,13 +67,14 @@ pub(crate) struct Sealed {
 }
 
 impl Sealed {
-    /// Publishes what was committed, and sends the responses.
-    pub(crate) fn publish(self, engine: &Engine) -> Vec<(Arc<Stream>, usize)> {
+    /// Publishes what was committed, and sends the responses. Returns where each record is kept in
+    /// memory, and the memory that it takes.
+    pub(crate) fn publish(self, engine: &Engine) -> Vec<(Weak<Recent>, usize)> {
         let mut kept = Vec::with_capacity(self.records.len());
         for (at, record) in self.records {
-            let stream = &self.changes[at].stream;
-            kept.push((Arc::clone(stream), record.data.len()));
-            stream.keep(record);
+            let recent = self.changes[at].stream.recent();
+            let memory = recent.keep(record);
+            kept.push((Arc::downgrade(recent), memory));
         }
         let mut published = Vec::with_capacity(self.changes.len());
         let mut too_large = Vec::new();
