@@ -1,8 +1,9 @@
-//! Fault tests against servers on loopback sockets.
+//! Fault tests against servers on loopback sockets, and one of the document that names the modules.
 //!
 //! Every test is bounded in time, uses ports that the system selects, and ends the processes that
 //! it started.
 
+mod architecture;
 mod child;
 mod compression;
 mod disconnects;
