@@ -10,7 +10,8 @@ use headwater_log::{Append, Error, Info, Outcome, Producer, Receipt, limits};
 use http::{HeaderMap, HeaderValue, header};
 
 use super::{
-    create, messages, ndjson,
+    create, messages,
+    ndjson::{self, Target},
     openapi::{Answer, Appending},
     schema,
 };
@@ -34,7 +35,7 @@ use crate::{
 /// number of messages.
 ///
 /// With `Stream-Create: true`, a missing stream is created first, with the body's type, and the
-/// status is 201. For an existing stream the header has no effect.
+/// status is 201. Lines of NDJSON create a JSON stream. For an existing stream the header has no effect.
 #[headwater::operation]
 pub(crate) async fn append(
     State(hub): State<Arc<HubState>>,
@@ -70,16 +71,19 @@ pub(crate) async fn append(
     }
     let is_lines = content_type.is_some_and(is_lines);
     if is_lines {
-        match hub.log.info(name).await {
+        let target = match hub.log.info(name).await {
             Ok(info) if is_json(&info.settings.content_type) => {
-                // Rare and large futures are boxed, because this one is moved for each request.
-                let lines = Box::pin(ndjson::append(hub, &info, append, &sender, body));
-                return Ok(lines.await?.into());
+                Some(Target::Existing(Arc::new(info)))
             }
-            Ok(_) => {}
-            // Created below, with the body's own type.
-            Err(error) if error.is_not_found() && creates => {}
+            // Its messages are whole bodies.
+            Ok(_) => None,
+            Err(error) if error.is_not_found() && creates => Some(Target::Missing(&path, headers)),
             Err(error) => return Err(missing(error)),
+        };
+        if let Some(target) = target {
+            // Rare and large futures are boxed, because this one is moved for each request.
+            let lines = Box::pin(ndjson::append(hub, target, append, &sender, body));
+            return Ok(lines.await?.into());
         }
     }
     if !is_lines && body::is_long(&body, headers) {

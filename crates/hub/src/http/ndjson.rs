@@ -1,19 +1,22 @@
 //! `POST` of NDJSON: each line is a message, appended while the rest is still arriving.
 
+use std::sync::Arc;
+
 use axum::{body::Body, response::IntoResponse, response::Response};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use headwater::{Json, StatusCode, schema::CheckBudget};
 use headwater_log::{Append, Error, Info, Mark, Outcome, Receipt};
 use headwater_wire::{Limits, ndjson::Splitter};
+use http::{HeaderMap, HeaderValue, header};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{append::note, schema};
+use super::{append::note, create, schema};
 use crate::{
     error::{self, Failure},
     limits::{LINES, LINES_BYTES, SMALL_BODY},
-    protocol::json,
+    protocol::{json, media_type::is_json, path::StreamPath},
     requests::{body, lines::next_line, peer::Sender, rates::Meter},
     state::HubState,
 };
@@ -27,6 +30,13 @@ pub(crate) struct Count {
     next_offset: String,
 }
 
+/// The stream of the lines.
+pub(crate) enum Target<'a> {
+    Existing(Arc<Info>),
+    /// A JSON stream, created with the first line. A body that is refused before it has one creates nothing.
+    Missing(&'a StreamPath, &'a HeaderMap),
+}
+
 /// Appends a body's lines as they arrive.
 ///
 /// # Errors
@@ -34,7 +44,7 @@ pub(crate) struct Count {
 /// that caused the error, if one did.
 pub(crate) async fn append(
     hub: &HubState,
-    info: &Info,
+    target: Target<'_>,
     wanted: Append,
     sender: &Sender,
     mut body: Body,
@@ -49,10 +59,11 @@ pub(crate) async fn append(
     let mut held = hub.bodies.hold(limits, sender.peer);
     let mut kept = Kept {
         hub,
-        info,
+        target,
+        location: None,
         meter: &sender.meter,
         appended: 0,
-        next: info.at(info.tail),
+        next: None,
         budget: CheckBudget::for_text(0),
     };
     loop {
@@ -96,10 +107,13 @@ pub(crate) async fn append(
 /// The progress of an NDJSON body.
 struct Kept<'a> {
     hub: &'a HubState,
-    info: &'a Info,
+    target: Target<'a>,
+    /// Set once this request has created the stream: its URL, if the request tells it.
+    location: Option<Option<HeaderValue>>,
     meter: &'a Meter,
     appended: u64,
-    next: Mark,
+    /// The offset after the last message that was appended.
+    next: Option<Mark>,
     /// The remaining work that checks of the lines may do.
     budget: CheckBudget,
 }
@@ -107,8 +121,6 @@ struct Kept<'a> {
 impl Kept<'_> {
     /// Appends all complete lines.
     async fn append_all(&mut self, lines: &mut Splitter) -> Result<(), Failure> {
-        let schema = self.hub.schemas.of(self.info).await;
-        let schema = schema.map_err(|problem| self.blame(problem.into(), None))?;
         let limit = self.hub.options.limits.line_bytes;
         loop {
             let mut messages = Vec::new();
@@ -131,19 +143,25 @@ impl Kept<'_> {
                     }
                 }
             }
-            if let Some(schema) = &schema {
-                self.budget.add_text(bytes);
-                let checked =
-                    schema::check_from(schema, &messages, self.appended, &mut self.budget);
-                if let Err((at, failure)) = checked.await {
-                    bad = Some((failure, numbers[at]));
-                    messages.truncate(at);
-                    numbers.truncate(at);
-                }
-            }
             let is_last = messages.is_empty();
-            if !is_last {
-                self.append_lines(messages, &numbers).await?;
+            if let Some(first) = messages.first() {
+                let info = self.stream(Some(first)).await;
+                let info = info.map_err(|failure| self.blame(failure, numbers.first().copied()))?;
+                let schema = self.hub.schemas.of(&info).await;
+                let schema = schema.map_err(|problem| self.blame(problem.into(), None))?;
+                if let Some(schema) = &schema {
+                    self.budget.add_text(bytes);
+                    let checked =
+                        schema::check_from(schema, &messages, self.appended, &mut self.budget);
+                    if let Err((at, failure)) = checked.await {
+                        bad = Some((failure, numbers[at]));
+                        messages.truncate(at);
+                        numbers.truncate(at);
+                    }
+                }
+                if !messages.is_empty() {
+                    self.append_lines(&info, messages, &numbers).await?;
+                }
             }
             if let Some((failure, number)) = bad {
                 return Err(self.blame(failure, Some(number)));
@@ -154,16 +172,46 @@ impl Kept<'_> {
         }
     }
 
+    /// Returns the stream, and creates it if it is missing. `first` is the first message.
+    async fn stream(&mut self, first: Option<&Bytes>) -> Result<Arc<Info>, Failure> {
+        let (path, headers) = match &self.target {
+            Target::Existing(info) => return Ok(Arc::clone(info)),
+            Target::Missing(path, headers) => (*path, *headers),
+        };
+        let mut headers = headers.clone();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        let body = first.map(|first| Bytes::from([b"[", &first[..], b"]"].concat()));
+        let body = body.unwrap_or_default();
+        let created = create::for_append(self.hub, path, &headers, self.meter, &body);
+        let (info, is_new) = created.await?;
+        if !is_json(&info.settings.content_type) {
+            return Err(Failure::conflict(format!(
+                "another request has created the stream, with the type {:?}",
+                info.settings.content_type
+            )));
+        }
+        if is_new {
+            self.location = Some(path.url(self.hub.options.public_url.as_deref()));
+        }
+        let info = Arc::new(info);
+        self.target = Target::Existing(Arc::clone(&info));
+        Ok(info)
+    }
+
     /// Appends lines with these numbers in one step. If one of them is too long for the log, only
     /// the ones before it.
     async fn append_lines(
         &mut self,
+        info: &Info,
         mut messages: Vec<Bytes>,
         numbers: &[u64],
     ) -> Result<(), Failure> {
         let count = messages.len() as u64;
-        let append = self.meant(Append::new(messages.clone()));
-        let answer = self.hub.log.append(&self.info.name, append).await;
+        let append = meant(info, Append::new(messages.clone()));
+        let answer = self.hub.log.append(&info.name, append).await;
         let (error, limit) = match answer {
             Err(error) if error.is_too_large() => {
                 let limit = error.limit().unwrap_or(u64::MAX);
@@ -176,23 +224,17 @@ impl Kept<'_> {
             .position(|message| message.len() as u64 > limit);
         if let Some(before @ 1..) = long {
             messages.truncate(before);
-            self.append(Append::new(messages)).await?;
+            self.append(info, Append::new(messages)).await?;
         }
         let line = long.and_then(|long| numbers.get(long).copied());
         Err(self.blame(error.into(), line))
     }
 
-    async fn append(&mut self, append: Append) -> Result<Receipt, Failure> {
+    async fn append(&mut self, info: &Info, append: Append) -> Result<Receipt, Failure> {
         let count = append.messages.len() as u64;
-        let append = self.meant(append);
-        let answer = self.hub.log.append(&self.info.name, append).await;
+        let append = meant(info, append);
+        let answer = self.hub.log.append(&info.name, append).await;
         self.count(answer, count)
-    }
-
-    /// Names the stream whose type and schema the lines were checked by.
-    fn meant(&self, mut append: Append) -> Append {
-        append.stream = Some(self.info.id);
-        append
     }
 
     /// Counts appended messages.
@@ -201,7 +243,7 @@ impl Kept<'_> {
             Ok(Outcome::Appended(receipt) | Outcome::Duplicate(receipt)) => {
                 self.appended += count;
                 self.meter.owe_messages(count);
-                self.next = receipt.mark();
+                self.next = Some(receipt.mark());
                 Ok(receipt)
             }
             Ok(Outcome::Refused(refusal)) => Err(self.blame(error::refusal(&refusal), None)),
@@ -211,25 +253,31 @@ impl Kept<'_> {
 
     /// Closes the stream if requested, and reports how much was appended.
     async fn finish(mut self, wanted: Append) -> Result<Response, Failure> {
+        let info = self.stream(None).await?;
         let receipt = match wanted.close {
             true => {
-                let receipt = self.append(wanted).await?;
-                self.hub.ingest_jobs.over(&self.info.name);
+                let receipt = self.append(&info, wanted).await?;
+                self.hub.ingest_jobs.over(&info.name);
                 Some(receipt)
             }
             false => None,
         };
-        let next_offset = self.next.to_string();
+        let next = self.next.unwrap_or_else(|| info.at(info.tail));
         let mut response = Json(Count {
             appended: self.appended,
-            next_offset,
+            next_offset: next.to_string(),
         })
         .into_response();
-        *response.status_mut() = StatusCode::OK;
+        if let Some(location) = self.location {
+            *response.status_mut() = StatusCode::CREATED;
+            if let Some(url) = location {
+                response.headers_mut().insert(header::LOCATION, url);
+            }
+        }
         match receipt {
             Some(receipt) => note(response.headers_mut(), &receipt),
             None => {
-                let value = error::offset_value(self.next);
+                let value = error::offset_value(next);
                 response
                     .headers_mut()
                     .insert(crate::protocol::header_names::STREAM_NEXT_OFFSET, value);
@@ -240,12 +288,24 @@ impl Kept<'_> {
 
     /// Adds the number of appended messages to a failure, and the line that caused it.
     fn blame(&self, failure: Failure, line: Option<u64>) -> Failure {
-        let failure = failure
-            .with("appended", self.appended)
-            .with("next_offset", self.next.to_string());
+        let failure = failure.with("appended", self.appended);
+        let next = match &self.target {
+            Target::Existing(info) => Some(self.next.unwrap_or_else(|| info.at(info.tail))),
+            Target::Missing(..) => None,
+        };
+        let failure = match next {
+            Some(next) => failure.with("next_offset", next.to_string()),
+            None => failure,
+        };
         match line {
             Some(line) => failure.with("line", line),
             None => failure,
         }
     }
+}
+
+/// Names the stream whose type and schema the lines were checked by.
+fn meant(info: &Info, mut append: Append) -> Append {
+    append.stream = Some(info.id);
+    append
 }

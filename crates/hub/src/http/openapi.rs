@@ -262,7 +262,7 @@ description! {
         /// The stream's own type, or `application/x-ndjson` for a JSON stream.
         CONTENT_TYPE
         /// `true` creates the stream if it doesn't exist, with this request's Content-Type as its
-        /// type. `Stream-TTL`, `Stream-Expires-At`, `Stream-Max-Age`, `Stream-Max-Bytes` and
+        /// type, or `application/json` for lines of NDJSON. `Stream-TTL`, `Stream-Expires-At`, `Stream-Max-Age`, `Stream-Max-Bytes` and
         /// `Stream-Schema` then apply as with `PUT`. They are ignored if the stream exists.
         STREAM_CREATE
         /// `true` closes the stream with this append. The body may then be empty. Any other value
@@ -292,8 +292,8 @@ description! {
         OK: Count [STREAM_NEXT_OFFSET STREAM_CLOSED PRODUCER_EPOCH PRODUCER_SEQ]
         /// Appended, now or by an earlier attempt
         NO_CONTENT [STREAM_NEXT_OFFSET STREAM_CLOSED PRODUCER_EPOCH PRODUCER_SEQ]
-        /// Appended to a stream that this request created
-        CREATED [STREAM_NEXT_OFFSET STREAM_CLOSED PRODUCER_EPOCH PRODUCER_SEQ LOCATION]
+        /// Appended to a stream that this request created: without a body, or lines of NDJSON, with their count
+        CREATED: Count [STREAM_NEXT_OFFSET STREAM_CLOSED PRODUCER_EPOCH PRODUCER_SEQ LOCATION]
     }
     errors {
         /// `Stream-Create` with a form, the default type of many clients

@@ -1,8 +1,15 @@
 //! Appends that create their stream, and error messages that help a person who tries things out.
 
-use headwater_hub::Options;
+use std::{sync::Arc, time::Duration};
+
+use axum::body::Body;
+use futures_util::StreamExt as _;
+use headwater::test::TestClient;
+use headwater_hub::{Hub, Options};
+use headwater_log::MemoryLog;
 use http::Method;
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 use crate::{Server, header};
 
@@ -33,11 +40,11 @@ async fn a_post_to_a_missing_stream_explains_how_to_create_it() {
         let read = server.get("a").send().await;
         assert_eq!(header(&read, "content-type"), "application/json");
         assert_eq!(read.json::<Value>().await, json!([1, 2, 3]));
-        // The stream has the body's type, whatever that is.
-        let lines = [("content-type", "application/x-ndjson")];
-        assert_eq!(create(&server, "lines", &lines, "1\n2\n").await.0, 201);
-        let read = server.get("lines").send().await;
-        assert_eq!(header(&read, "content-type"), "application/x-ndjson");
+        // The stream has the body's type.
+        let text = [("content-type", "text/plain")];
+        assert_eq!(create(&server, "text", &text, "x").await.0, 201);
+        let read = server.get("text").send().await;
+        assert_eq!(header(&read, "content-type"), "text/plain");
         for (value, status) in [("false", 404), ("1", 400)] {
             let post = server
                 .request(Method::POST, "b")
@@ -46,6 +53,68 @@ async fn a_post_to_a_missing_stream_explains_how_to_create_it() {
             assert_eq!(post.body("x").send().await.status(), status, "{value}");
         }
     }
+}
+
+const LINES: (&str, &str) = ("content-type", "application/x-ndjson");
+
+#[tokio::test]
+async fn lines_create_a_json_stream_once_the_first_one_is_there() {
+    for server in Server::of_each_kind() {
+        let (status, count) = create(&server, "a", &[LINES], "1\n2\n").await;
+        assert_eq!((status, &count["appended"]), (201, &json!(2)));
+        let read = server.get("a").send().await;
+        assert_eq!(header(&read, "content-type"), "application/json");
+        assert_eq!(read.json::<Value>().await, json!([1, 2]));
+        let (status, count) = create(&server, "a", &[LINES], "3\n").await;
+        assert_eq!((status, &count["appended"]), (200, &json!(1)));
+
+        let schema = ("stream-schema", r#"{"type":"integer"}"#);
+        let producer = ("producer-id", "p");
+        let epoch = ("producer-epoch", "0");
+        let seq = ("producer-seq", "0");
+        let refused: [(&[_], _, _, _); 5] = [
+            (&[LINES], "{\n1\n", 400, json!(1)),
+            (&[LINES, schema], "\"x\"\n1\n", 422, json!(1)),
+            (&[LINES, ("stream-ttl", "soon")], "1\n", 400, json!(1)),
+            (&[LINES, producer, epoch, seq], "1\n", 400, Value::Null),
+            (&[LINES], "\n\n", 400, Value::Null),
+        ];
+        for (headers, body, expected, line) in refused {
+            let (status, problem) = create(&server, "b", headers, body).await;
+            assert_eq!((status, &problem["line"]), (expected, &line), "{problem}");
+            assert_eq!(server.get("b").send().await.status(), 404, "{body}");
+        }
+        let (status, problem) = create(&server, "b", &[LINES, schema], "1\n\"x\"\n").await;
+        assert_eq!((status, &problem["appended"]), (422, &json!(1)));
+        let read = server.get("b").send().await;
+        assert_eq!(read.json::<Value>().await, json!([1]));
+
+        let closed = [LINES, ("stream-closed", "true")];
+        assert_eq!(create(&server, "c", &closed, "").await.0, 201);
+        let read = server.get("c").send().await;
+        assert_eq!(header(&read, "stream-closed"), "true");
+    }
+}
+
+#[tokio::test]
+async fn lines_that_create_their_stream_are_appended_as_they_arrive() {
+    let app = Hub::new(Arc::new(MemoryLog::default())).app().into_router();
+    let client = TestClient::new(app.clone());
+    let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel::<&str>();
+    let lines = futures_util::stream::poll_fn(move |cx| lines.poll_recv(cx));
+    let lines = Body::from_stream(lines.map(Ok::<_, std::io::Error>));
+    let post = http::Request::post("/streams/a").header("stream-create", "true");
+    let post = post.header(LINES.0, LINES.1).body(lines);
+    let post = tokio::spawn(app.oneshot(post.expect("it is valid")));
+    sender.send("1\n").expect("it is read");
+    while client.get("/streams/a").send().await.text().await != "[1]" {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    sender.send("2\n").expect("it is read");
+    drop(sender);
+    let response = post.await.expect("it ends").expect("it is infallible");
+    assert_eq!(response.status(), 201);
+    assert_eq!(client.get("/streams/a").send().await.text().await, "[1,2]");
 }
 
 #[tokio::test]
