@@ -5,6 +5,7 @@ import os
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import httpx_sse
@@ -17,22 +18,18 @@ from tour import Tour
 
 SECRET = b"a secret of the operator, long enough for HS256"
 
-# A page that gets a ticket with its token, and a new one whenever its source fails.
-FOLLOW = """
-async ({ token, path }) => {
-    window.seen = [];
-    window.failed = 0;
-    let last = "";
-    const open = async () => {
-        const headers = { authorization: `Bearer ${token}` };
-        const { ticket } = await (await fetch("/tickets", { method: "POST", headers })).json();
-        const source = new EventSource(`${path}?ticket=${ticket}${last && `&offset=${last}`}`);
-        source.onmessage = (event) => { last = event.lastEventId; seen.push(JSON.parse(event.data).n); };
-        source.onerror = () => { failed += 1; source.close(); setTimeout(open, 100); };
-    };
-    await open();
-}
-"""
+GUIDE = Path(__file__).parents[2] / "docs" / "authorization.md"
+
+
+def follow():
+    """The function of the guide, started in a page."""
+    code = GUIDE.read_text().split("```js\n", 1)[1].split("```", 1)[0]
+    return f"""async ({{ path, token }}) => {{
+        {code}
+        window.seen = [];
+        await follow(path, async () => token, (message) => seen.push(message.n));
+    }}"""
+
 
 COOKIE = """
 async (path) => {
@@ -205,15 +202,33 @@ def test_the_command_line_continues_with_the_next_token_of_its_file(cli, guarded
     assert [json.loads(line)["n"] for line in lines] == list(range(8))
 
 
-def test_a_page_follows_a_stream_with_tickets(page, guarded):
-    guarded.create("ticket", {"n": 0})
+def test_a_page_follows_a_stream_with_tickets_until_its_end(page, guarded):
+    url = guarded.create("ticket", {"n": 0})
     page.goto(guarded.url("/openapi.json"))
+    requested = []
+    page.on("request", lambda request: requested.append(request.url))
     token = guarded.token("read:ticket", expires="3s")
-    page.evaluate(FOLLOW, {"token": token, "path": "/streams/ticket"})
+    page.evaluate(follow(), {"token": token, "path": "ticket"})
     page.wait_for_function("seen.length === 1", timeout=10_000)
-    # The ticket was for one request, and ends with its token.
-    page.wait_for_function("failed >= 1", timeout=10_000)
-    assert page.evaluate("seen") == [0]
+    # The ticket was for one request, and ends with its token, which gets no other ticket.
+    tickets = [url for url in requested if url.endswith("/tickets")]
+    with page.expect_response("**/tickets", timeout=10_000) as refused:
+        pass
+    assert (len(tickets), refused.value.status) == (1, 401)
+
+    page.goto(guarded.url("/openapi.json"))
+    token = guarded.token("read:ticket", expires="1h")
+    page.evaluate(follow(), {"token": token, "path": "ticket"})
+    page.wait_for_function("seen.length === 1", timeout=10_000)
+    guarded.append("ticket", {"n": 1})
+    page.wait_for_function("seen.length === 2", timeout=10_000)
+    requests.post(url, headers=bearer(guarded.admin) | {"Stream-Closed": "true"}, timeout=10)
+    page.wait_for_timeout(500)
+    requested.clear()
+    # Its next attempt would be after half a second.
+    page.wait_for_timeout(2500)
+    assert requested == []
+    assert page.evaluate("seen") == [0, 1]
 
 
 def test_a_page_with_a_cookie_reads_and_appends_over_https(browser, tmp_path):
