@@ -55,6 +55,10 @@ pub trait Log: Send + Sync + 'static {
 
     /// Appends all messages of `append` to a stream or none, and returns once they are durable.
     ///
+    /// Appends of one producer to one stream that are in progress together are checked in the order in which
+    /// their futures were first polled. After a failure of the disk or of the cluster, a later one can be
+    /// checked first, and is refused as early.
+    ///
     /// The checks run in this order: closed, the producer's epoch and sequence number, `seq`. A
     /// closed stream refuses all appends but three:
     ///

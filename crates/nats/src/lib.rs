@@ -125,12 +125,12 @@ impl NatsLog {
             keeper: tokio::sync::Mutex::new(keeper),
             delivered: AtomicU64::new(0),
         });
-        let mut tasks = vec![
+        let tasks = vec![
             tokio::spawn(tail::follow(Arc::clone(&engine), live)).abort_handle(),
             tokio::spawn(engine::name_ends(Arc::clone(&engine), waiting)).abort_handle(),
+            tokio::spawn(writer::write(Arc::clone(&engine), queued)).abort_handle(),
             tokio::spawn(leader::watch(Arc::clone(&engine))).abort_handle(),
         ];
-        tasks.extend(writer::start(&engine, queued));
         let mut log = Self {
             engine,
             head: seen,

@@ -19,8 +19,6 @@ pub(crate) const PART_MARGIN: usize = 1 << 10;
 pub(crate) const MIN_PAYLOAD: usize = 16 << 10;
 /// Maximum number of parts of a batch.
 pub(crate) const PARTS: usize = 65_535;
-/// Number of batches that a hub has on their way at a time. Each is of a session of its own.
-pub(crate) const SESSIONS: usize = 4;
 /// Bytes from which a batch takes no further operation.
 pub(crate) const BATCH_BYTES: usize = 1 << 20;
 /// Maximum number of operations of a batch.

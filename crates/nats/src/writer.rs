@@ -1,11 +1,8 @@
-//! The tasks that write operations to the log.
+//! The task that writes operations to the log.
 //!
-//! All operations that wait are one batch. [`SESSIONS`] tasks send one batch each at a time; while all of them wait for
-//! an acknowledgement, operations gather. A batch whose acknowledgement is lost is sent again under its number: every
-//! hub applies one copy and ignores the others, however late they are.
-//!
-//! Batches are sent in the order of their operations, and arrive in it unless one has to be sent again. A hub passes
-//! the appends of a producer on without waiting for their replies, and relies on it.
+//! All operations that wait are one batch. While it is on its way, the next ones gather. A batch
+//! whose acknowledgement is lost is sent again under its number: every hub applies one copy and
+//! ignores the others, however late they are.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,8 +11,7 @@ use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErro
 use async_nats::jetstream::{self, ErrorCode};
 use bytes::Bytes;
 use headwater_log::{Error, Identity};
-use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::task::AbortHandle;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::engine::{Engine, Settled};
@@ -23,7 +19,7 @@ use crate::format::batch::{Encoder, Op};
 use crate::format::part::Part;
 use crate::limits::{
     ACK_TIMEOUT, BATCH_BYTES, BATCH_OPS, FULL_CHECK, FULL_PATIENCE, LARGEST_BATCH, PARTS,
-    RETRY_PAUSE, SESSIONS, WRITE_DEADLINE,
+    RETRY_PAUSE, WRITE_DEADLINE,
 };
 use crate::replica::{Replies, Reply};
 
@@ -43,38 +39,41 @@ struct Sent {
     _room: OwnedSemaphorePermit,
 }
 
-/// The operations that wait. The task that holds it sends the next batch.
-pub(crate) struct Waiting {
-    queue: mpsc::UnboundedReceiver<Queued>,
-    /// An operation that was taken from the queue for the next batch.
-    next: Option<Queued>,
-}
-
-/// The right to send the next batch.
-type Turn = OwnedMutexGuard<Waiting>;
-
-/// Starts the tasks that write batches until the queue is closed.
-pub(crate) fn start(
-    engine: &Arc<Engine>,
-    queue: mpsc::UnboundedReceiver<Queued>,
-) -> impl Iterator<Item = AbortHandle> {
-    let waiting = Arc::new(Mutex::new(Waiting { queue, next: None }));
-    let start = move |_| tokio::spawn(write(Arc::clone(engine), Arc::clone(&waiting)));
-    (0..SESSIONS).map(start).map(|task| task.abort_handle())
-}
-
-/// Writes batches in a session.
-async fn write(engine: Arc<Engine>, waiting: Arc<Mutex<Waiting>>) {
+/// Writes batches until the queue is closed.
+pub(crate) async fn write(engine: Arc<Engine>, mut queue: mpsc::UnboundedReceiver<Queued>) {
     let mut session = Session::new();
+    let mut next = None;
     loop {
-        let mut turn = Arc::clone(&waiting).lock_owned().await;
-        let Some(first) = turn.wait(&engine, &mut session).await else {
-            return;
+        let first = match next.take() {
+            Some(queued) => queued,
+            None => match wait(&engine, &mut session, &mut queue).await {
+                Some(queued) => queued,
+                None => return,
+            },
         };
         // The first one has waited longest.
         let deadline = first.deadline;
-        let (batch, sent) = turn.gather(&engine, first);
-        match session.send(&engine, batch, deadline, Some(turn)).await {
+        let mut encoder = Encoder::new(engine.head());
+        let mut sent = Vec::new();
+        let mut take = |queued: Queued| {
+            encoder.put(&queued.op);
+            sent.push(Sent {
+                reply: queued.reply,
+                _room: queued.room,
+            });
+            encoder.len() < BATCH_BYTES && sent.len() < BATCH_OPS
+        };
+        let mut has_room = take(first);
+        while has_room && let Ok(queued) = queue.try_recv() {
+            // A large operation has a batch of its own, as only whole batches are sent again.
+            if is_large(&queued.op) {
+                next = Some(queued);
+                break;
+            }
+            has_room = take(queued);
+        }
+        let batch = encoder.finish();
+        match session.send(&engine, batch, deadline).await {
             Ok(replies) => {
                 for (sent, reply) in sent.into_iter().zip(replies) {
                     // The caller may have given up.
@@ -90,50 +89,26 @@ async fn write(engine: Arc<Engine>, waiting: Arc<Mutex<Waiting>>) {
     }
 }
 
-impl Waiting {
-    /// Waits for an operation. A cluster that was full is tried meanwhile, as a hub that isn't ready may get no
-    /// requests which would show that there is space again.
-    async fn wait(&mut self, engine: &Engine, session: &mut Session) -> Option<Queued> {
-        if let Some(next) = self.next.take() {
-            return Some(next);
-        }
-        while engine.full.load(Ordering::Relaxed) {
-            match timeout(FULL_CHECK, self.queue.recv()).await {
-                Ok(queued) => return queued,
-                Err(_) => {
-                    let empty = Encoder::new(engine.head()).finish();
-                    let deadline = Instant::now() + WRITE_DEADLINE;
-                    // An error leaves it full.
-                    let _ = session.send(engine, empty, deadline, None).await;
-                }
+/// Waits for an operation. A cluster that was full is tried meanwhile, as a hub that isn't ready may get no requests
+/// which would show that there is space again.
+async fn wait(
+    engine: &Engine,
+    session: &mut Session,
+    queue: &mut mpsc::UnboundedReceiver<Queued>,
+) -> Option<Queued> {
+    while engine.full.load(Ordering::Relaxed) {
+        match timeout(FULL_CHECK, queue.recv()).await {
+            Ok(queued) => return queued,
+            Err(_) => {
+                let empty = Encoder::new(engine.head()).finish();
+                // An error leaves it full.
+                let _ = session
+                    .send(engine, empty, Instant::now() + WRITE_DEADLINE)
+                    .await;
             }
         }
-        self.queue.recv().await
     }
-
-    /// Encodes a batch of the operations that wait, as many as fit.
-    fn gather(&mut self, engine: &Engine, first: Queued) -> (Bytes, Vec<Sent>) {
-        let mut encoder = Encoder::new(engine.head());
-        let mut sent = Vec::new();
-        let mut take = |queued: Queued| {
-            encoder.put(&queued.op);
-            sent.push(Sent {
-                reply: queued.reply,
-                _room: queued.room,
-            });
-            encoder.len() < BATCH_BYTES && sent.len() < BATCH_OPS
-        };
-        let mut has_room = take(first);
-        while has_room && let Ok(queued) = self.queue.try_recv() {
-            // A large operation has a batch of its own, as only whole batches are sent again.
-            if is_large(&queued.op) {
-                self.next = Some(queued);
-                break;
-            }
-            has_room = take(queued);
-        }
-        (encoder.finish(), sent)
-    }
+    queue.recv().await
 }
 
 fn is_large(op: &Op) -> bool {
@@ -187,8 +162,7 @@ impl Session {
         }
     }
 
-    /// Sends a batch, and returns the replies once it is in the log. `turn` ends when the batch was sent for the
-    /// first time.
+    /// Sends a batch, and returns the replies once it is in the log.
     ///
     /// If the log has forgotten the session, for example because no batch was written for a day, it
     /// has not applied the batch. The batch is sent again in a new session.
@@ -197,13 +171,9 @@ impl Session {
         engine: &Engine,
         batch: Bytes,
         deadline: Instant,
-        mut turn: Option<Turn>,
     ) -> Result<Replies, Unsent> {
         loop {
-            match self
-                .send_in_session(engine, &batch, deadline, &mut turn)
-                .await
-            {
+            match self.send_in_session(engine, &batch, deadline).await {
                 Err(Unsent::Forgotten) if Instant::now() < deadline => {
                     tracing::debug!("the log has forgotten the session, and a new one starts");
                 }
@@ -217,13 +187,12 @@ impl Session {
         engine: &Engine,
         batch: &Bytes,
         deadline: Instant,
-        turn: &mut Option<Turn>,
     ) -> Result<Replies, Unsent> {
         if self.last == 0 {
             // The first batch of a session has no operations. If the log has forgotten a session,
             // it ignores all its batches, so that none is applied twice.
             let opened = Encoder::new(engine.head()).finish();
-            let opened = self.deliver(engine, opened, deadline, &mut None).await;
+            let opened = self.deliver(engine, opened, deadline).await;
             if let Err(failure) = opened {
                 *self = Self::new();
                 // Nothing of the batch was sent.
@@ -234,7 +203,7 @@ impl Session {
                 });
             }
         }
-        self.deliver(engine, batch.clone(), deadline, turn).await
+        self.deliver(engine, batch.clone(), deadline).await
     }
 
     async fn deliver(
@@ -242,7 +211,6 @@ impl Session {
         engine: &Engine,
         batch: Bytes,
         deadline: Instant,
-        turn: &mut Option<Turn>,
     ) -> Result<Replies, Unsent> {
         let size = engine.cluster.part_bytes;
         if batch.len() > LARGEST_BATCH || batch.len().div_ceil(size) > PARTS {
@@ -252,7 +220,7 @@ impl Session {
         let key = (self.id, self.last);
         let (sender, settled) = oneshot::channel();
         engine.pending.lock().insert(key, sender);
-        let delivered = self.attempts(engine, &batch, settled, deadline, turn).await;
+        let delivered = self.attempts(engine, &batch, settled, deadline).await;
         engine.pending.lock().remove(&key);
         let full = &engine.full;
         match &delivered {
@@ -278,7 +246,6 @@ impl Session {
         batch: &Bytes,
         mut settled: oneshot::Receiver<Settled>,
         deadline: Instant,
-        turn: &mut Option<Turn>,
     ) -> Result<Replies, Unsent> {
         // `true` once a copy may be on its way to the log.
         let mut is_out = false;
@@ -286,7 +253,7 @@ impl Session {
         // The time since which the cluster counts as full.
         let mut full = was_full.then(Instant::now);
         loop {
-            let attempt = self.attempt(engine, batch, turn);
+            let attempt = self.attempt(engine, batch);
             let failure = tokio::select! {
                 biased;
                 settled = &mut settled => return self.settle(engine, settled),
@@ -363,12 +330,7 @@ impl Session {
     }
 
     /// Sends all parts of a batch once, and awaits their acknowledgements.
-    async fn attempt(
-        &self,
-        engine: &Engine,
-        batch: &Bytes,
-        turn: &mut Option<Turn>,
-    ) -> Result<(), Failure> {
+    async fn attempt(&self, engine: &Engine, batch: &Bytes) -> Result<(), Failure> {
         let size = engine.cluster.part_bytes;
         let of = batch.len().div_ceil(size).max(1);
         let applied = *engine.applied.borrow();
@@ -393,7 +355,6 @@ impl Session {
                 Err(error) => return Err(Failure::Lost(error.to_string())),
             }
         }
-        *turn = None;
         let mut outcome = Ok(());
         for ack in acks {
             match ack.await {

@@ -1,12 +1,15 @@
 //! The state of producers: duplicates, published messages, and how long a producer is remembered.
 
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use headwater_log::{
     Append, Clock, Digest, Limits, Log, Outcome, Published, Refusal, StreamName, limits,
 };
 
-use crate::support::{all, every_engine, every_engine_with, name, open, plain, quick_folder, run};
+use crate::support::{
+    all, every_engine, every_engine_with, every_process_with, name, open, plain, quick_folder, run,
+};
 
 fn messages(texts: &[&str]) -> Append {
     Append::new(texts.iter().map(|text| text.to_string().into()).collect())
@@ -53,6 +56,35 @@ fn a_repeated_number_with_another_body_is_refused_and_not_stored() {
             assert!(matches!(refusal, Refusal::Reused { .. }), "{refusal:?}");
             assert!(!log.info(&stream).await.unwrap().closed);
             assert_eq!(all(log, &stream).await, ["1", "2", "3"]);
+        });
+    });
+}
+
+#[test]
+fn appends_in_progress_together_are_checked_in_the_order_of_their_calls() {
+    every_process_with(Limits::default(), |log, _, _| {
+        run(async {
+            let stream = name("s");
+            log.create(&stream, plain()).await.unwrap();
+            let mut waiting = Vec::new();
+            for seq in 0..300 {
+                let mut append = log.append(&stream, messages(&["1"]).by("p", 0, seq));
+                let poll = append
+                    .as_mut()
+                    .poll(&mut Context::from_waker(Waker::noop()));
+                waiting.push((append, poll));
+                if seq % 7 == 0 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+            for (append, poll) in waiting {
+                let outcome = match poll {
+                    Poll::Ready(outcome) => outcome,
+                    Poll::Pending => append.await,
+                };
+                let outcome = outcome.unwrap();
+                assert!(matches!(outcome, Outcome::Appended(_)), "{outcome:?}");
+            }
         });
     });
 }
