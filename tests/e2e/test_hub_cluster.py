@@ -135,6 +135,15 @@ def test_messages_at_hand_are_read_while_no_server_answers():
             whole = requests.get(hub.url(f"/streams/{path}"), timeout=10)
             assert whole.json() == [1, 2, 3]
             assert "Stream-Up-To-Date" not in whole.headers
+            # There may be more, so no cache may keep it.
+            assert whole.headers["Cache-Control"] == "public, no-cache"
+            tag = {"If-None-Match": whole.headers["ETag"]}
+            same = requests.get(hub.url(f"/streams/{path}"), headers=tag, timeout=10)
+            assert (same.status_code, same.headers["Cache-Control"]) == (304, "public, no-cache")
+            # Only the log knows where `now` is.
+            for live in ("false", "long-poll", "sse"):
+                now = requests.get(f"{hub.url(f'/streams/{path}')}?offset=now&live={live}", timeout=10)
+                assert now.status_code == 503, (live, now.text)
         with httpx.Client(timeout=10) as http:
             with httpx_sse.connect_sse(http, "GET", url) as source:
                 events = source.iter_sse()

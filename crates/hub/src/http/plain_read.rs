@@ -39,6 +39,8 @@ pub(super) struct Read<'a> {
 struct Found {
     extent: Extent,
     body: CatchUp,
+    /// `true` if the response ends early, as the log isn't available: there may be further messages.
+    is_cut: bool,
 }
 
 impl Read<'_> {
@@ -61,6 +63,7 @@ impl Read<'_> {
         same_stream(info, &chunk.lineage)?;
         let mut extent = chunk.extent();
         let left = (limit as u64).saturating_sub(extent.bytes);
+        let mut is_cut = false;
         if !extent.at_tail && left > 0 {
             let next = ReadFrom::At(extent.next);
             match hub.log.measure(&info.name, next, left).await {
@@ -69,7 +72,7 @@ impl Read<'_> {
                     extent.extend(&rest);
                 }
                 // The first piece is here. The rest, if there is one, is for the next request.
-                Err(error) if error.is_unavailable() => {}
+                Err(error) if error.is_unavailable() => is_cut = true,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -78,7 +81,11 @@ impl Read<'_> {
             Ok(first) => first?,
             Err(_) => return Err(busy()),
         }
-        Ok(Found { extent, body })
+        Ok(Found {
+            extent,
+            body,
+            is_cut,
+        })
     }
 }
 
@@ -138,14 +145,18 @@ pub(super) async fn all(
 ) -> Result<Response, Failure> {
     let hub = read.hub;
     let limit = hub.options.limits.response_bytes;
-    let Found { extent, body } = read.at(&info, place, limit).await?;
+    let Found {
+        extent,
+        body,
+        is_cut,
+    } = read.at(&info, place, limit).await?;
     let info = &settled(hub, info, &extent).await?;
     let etag = cache::etag(info, &extent);
     let mut response = match &etag {
         Some(etag) if cache::is_known(sent, etag) => StatusCode::NOT_MODIFIED.into_response(),
         _ => StatusCode::OK.into_response(),
     };
-    let is_settled = !extent.at_tail || extent.closed;
+    let is_settled = !(extent.at_tail || is_cut) || extent.closed;
     let headers = response.headers_mut();
     headers.insert(
         header::CACHE_CONTROL,
@@ -201,7 +212,7 @@ pub(super) async fn long_poll(
             found = read.from(&info, ReadFrom::At(next), limit).await?;
         }
     }
-    let Found { extent, body } = found;
+    let Found { extent, body, .. } = found;
     let info = &settled(hub, info, &extent).await?;
     let is_empty = extent.count() == 0;
     let mut response = if is_empty {
