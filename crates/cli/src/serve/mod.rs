@@ -192,11 +192,12 @@ The command line takes precedence over the environment, and the environment over
 --print-config prints every setting of the file with its default.
 
 SIGTERM or SIGINT stops it: streams that are being read are cut, so that clients resume them later,
-requests are answered, and the log is closed. SIGHUP makes it read the certificate of https again.
+requests are answered, and the log is closed. A second signal ends it at once. SIGHUP makes it read
+the certificate of https again. Without https it is ignored, unless the hub was started in a terminal.
 
 Exit status:
   0    it was stopped
-  1    it couldn't start
+  1    it couldn't start, or a second signal ended it
   2    the command line is wrong";
 
 pub(crate) fn run(args: Serve) -> Result<(), Failure> {

@@ -1,9 +1,13 @@
 //! The run of a server, from its listeners to the end of its shutdown.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, io::IsTerminal as _, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinSet,
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use tower_layer::Layer as _;
 
@@ -37,10 +41,14 @@ impl Serve {
         }
         #[cfg(feature = "tls")]
         let reloads_on_hangup = self.shutdown_on.is_none();
+        #[cfg(feature = "tls")]
+        let has_files = self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        let has_files = false;
         let for_files = open_files::connections(self.settings.max_connections);
         let mut signal = match self.shutdown_on {
             Some(signal) => signal,
-            None => Box::pin(signals()?.next()),
+            None => Box::pin(signals(has_files)?.next()),
         };
         let listener = Listener::bind(self.address, self.settings.socket_mode).await?;
         let address = listener.address()?;
@@ -181,7 +189,7 @@ async fn shut_down(mut connections: JoinSet<()>, deadline: Duration) {
     tracing::info!(target: TARGET, connections = connections.len(), "shutting down");
     let deadline = Instant::now() + deadline;
     let again = async {
-        match signals() {
+        match signals(false) {
             Ok(signals) => signals.next().await,
             Err(_) => std::future::pending().await,
         }
@@ -202,24 +210,46 @@ async fn shut_down(mut connections: JoinSet<()>, deadline: Duration) {
 }
 
 struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
+    terminate: Signal,
+    interrupt: Signal,
+    /// `None` if SIGHUP has files read again.
+    hangup: Option<Signal>,
 }
 
 /// Registers the handlers at once, so that a signal before the first poll of `next` is not lost.
-fn signals() -> io::Result<Signals> {
-    use tokio::signal::unix::{SignalKind, signal};
+fn signals(reads_on_hangup: bool) -> io::Result<Signals> {
+    let hangup = (!reads_on_hangup).then(|| signal(SignalKind::hangup()));
     Ok(Signals {
         terminate: signal(SignalKind::terminate())?,
         interrupt: signal(SignalKind::interrupt())?,
+        hangup: hangup.transpose()?,
     })
 }
 
 impl Signals {
     async fn next(mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                () = received(&mut self.hangup) => {
+                    // The terminal was closed.
+                    if io::stdin().is_terminal() {
+                        return;
+                    }
+                    tracing::info!(target: TARGET, "SIGHUP is ignored: there is no certificate to read again");
+                }
+            }
         }
+    }
+}
+
+/// Waits for a signal. Without one, it waits forever.
+pub(super) async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
     }
 }

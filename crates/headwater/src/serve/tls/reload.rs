@@ -14,6 +14,8 @@ use tokio::{
     task::spawn_blocking,
 };
 
+use crate::serve::run::received;
+
 use super::{
     Resolver,
     certificate::{MAX_PEM, Pair, TlsError},
@@ -123,7 +125,7 @@ impl Reload {
         loop {
             let is_told = tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => false,
-                () = next(&mut hangup) => true,
+                () = received(&mut hangup) => true,
             };
             let now = self.stamps().await;
             let is_settled = now == std::mem::replace(&mut last, now);
@@ -159,14 +161,5 @@ impl Reload {
             // The runtime ends.
             Err(_) => {}
         }
-    }
-}
-
-async fn next(hangup: &mut Option<Signal>) {
-    match hangup {
-        Some(signal) => {
-            signal.recv().await;
-        }
-        None => std::future::pending().await,
     }
 }
