@@ -1,11 +1,15 @@
 """The tour read by curl."""
 
 import json
+import signal
 import subprocess
 
+import httpx
 import pytest
+import requests
 
 from arrivals import assert_spaced, timed
+from hub import Hub
 
 
 def run(curl, *args):
@@ -46,6 +50,30 @@ def test_a_shutdown_is_a_cut_body_with_a_time_to_come_back(curl, own_tour):
         farewell = process.stdout.read().splitlines()
         assert any(line.startswith(b"retry: ") for line in farewell), farewell
         assert process.wait(timeout=10) in (18, 56)
+
+
+def test_a_hangup_stops_no_server_that_was_started_without_a_terminal(curl, own_tour):
+    own_tour.process.send_signal(signal.SIGHUP)
+    own_tour.wait_for_line("SIGHUP is ignored")
+    result = run(curl, own_tour.url("/ticks?count=3&format=ndjson"))
+    assert result.stdout.count(b"\n") == 3
+    assert own_tour.terminate() == 0
+
+
+def test_head_of_a_stream_names_no_length(curl):
+    with Hub() as hub:
+        hub.append(hub.create("a"), 1, 2, 3)
+        for version in ("--http1.1", "--http2-prior-knowledge"):
+            result = run(curl, "-I", version, hub.stream("a"))
+            head = result.stdout.lower()
+            assert b" 200" in head and b"stream-next-offset: " in head, head
+            assert b"content-length" not in head, head
+        with httpx.Client(http1=False, http2=True) as http:
+            assert [http.head(hub.stream("a")).status_code for _ in range(3)] == [200] * 3
+            assert http.get(hub.stream("a")).json() == [1, 2, 3]
+        with requests.Session() as http:
+            assert http.head(hub.stream("a"), timeout=10).status_code == 200
+            assert http.get(hub.stream("a"), timeout=10).json() == [1, 2, 3]
 
 
 def test_head_gets_the_headers(curl, tour):

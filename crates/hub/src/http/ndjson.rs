@@ -72,7 +72,7 @@ pub(crate) async fn append(
             true => sender.clock.resume(),
             false => sender.clock.suspend(),
         }
-        let piece = match body::next(&mut body).await {
+        let piece = match body::next_of_many(&mut body).await {
             Ok(piece) => piece,
             Err(failure) => return Err(kept.blame(failure, None)),
         };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
+    body::Body,
     extract::{RawQuery, State},
     response::{IntoResponse, Response},
 };
@@ -37,6 +38,7 @@ use crate::{
         time,
     },
     requests::{
+        headers::HeadBody,
         peer::Peer,
         rates::{Meter, Seat},
     },
@@ -92,7 +94,7 @@ pub(crate) async fn get(
             "a live read needs its start: offset=-1, now, or an offset",
         ));
     }
-    let info = described(&*hub.log, name).await?;
+    let mut info = described(&*hub.log, name).await?;
     let by_accept = accepted(headers, &info.settings.content_type);
     let form = match (query.live, query.format.or(by_accept)) {
         (Some(Live::Sse), _) => Some(Form::Protocol),
@@ -113,6 +115,10 @@ pub(crate) async fn get(
         Some(id) => Place::seen(id),
         None => query.offset.clone().unwrap_or(Place::Start),
     };
+    if place == Place::Now {
+        // Only the log knows where that is.
+        info = hub.log.info(name).await?;
+    }
     let is_event_source = match form {
         Some(Form::Events) => true,
         Some(Form::Protocol) => seen.is_some(),
@@ -294,13 +300,14 @@ pub(crate) async fn stream_info(
     State(hub): State<Arc<HubState>>,
     StreamPath { name, .. }: StreamPath,
     headers: HeaderMap,
+    HeadBody(body): HeadBody,
 ) -> Result<Answer<MetadataByPath>, Failure> {
     let Some(id) = headers::producer_id(&headers)? else {
-        return Ok(known(&hub.log.info(&name).await?).into());
+        return Ok(known(&hub.log.info(&name).await?, body).into());
     };
     // Looked up before the stream, so that the tail isn't older than the producer's state.
     let producer = hub.log.producer(&name, id).await?;
-    let mut response = known(&hub.log.info(&name).await?);
+    let mut response = known(&hub.log.info(&name).await?, body);
     let published = producer.map(|known| known.published).unwrap_or_default();
     let headers = response.headers_mut();
     headers.extend(published_headers(&published));
@@ -315,8 +322,8 @@ fn tail_value(info: &Info) -> HeaderValue {
     offset_value(info.at(info.tail))
 }
 
-pub(crate) fn known(info: &Info) -> Response {
-    let mut response = StatusCode::OK.into_response();
+pub(crate) fn known(info: &Info, body: Body) -> Response {
+    let mut response = body.into_response();
     let headers = response.headers_mut();
     label(headers, info);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

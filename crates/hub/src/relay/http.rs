@@ -30,6 +30,7 @@ use crate::{
         public_url::{self, RequestUrl},
     },
     requests::{
+        headers::HeadBody,
         peer::{Peer, Sender},
         rates::Meter,
     },
@@ -164,12 +165,13 @@ async fn relay_info(
     Path(id): Path<String>,
     headers: HeaderMap,
     caller: Caller,
+    HeadBody(body): HeadBody,
 ) -> Result<Answer<RelayMetadata>, Refusal> {
     authorize::service(&hub, &headers)?;
     let id = RelayId::parse(&id).ok_or_else(Refusal::no_relay)?;
     authorize::granted(&id, &caller)?;
     let info = find(&hub, &id).await?.ok_or_else(Refusal::no_relay)?;
-    let mut response = read::known(&info);
+    let mut response = read::known(&info, body);
     note(response.headers_mut(), &info);
     Ok(response.into())
 }

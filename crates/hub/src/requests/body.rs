@@ -228,6 +228,24 @@ pub(crate) async fn next(body: &mut Body) -> Result<Option<Bytes>, Failure> {
     Ok(None)
 }
 
+/// Returns the next piece of a body that can be long, or have no end. `None` is the end of the body.
+///
+/// # Errors
+/// As [`next`], and 503 once the server shuts down. A body of any length would otherwise be read until the
+/// deadline, and its sender would get no response.
+pub(crate) async fn next_of_many(body: &mut Body) -> Result<Option<Bytes>, Failure> {
+    tokio::select! {
+        biased;
+        () = headwater::shutting_down() => {
+            let detail = "the server shuts down, and the rest of the body isn't read";
+            let failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+            let failure = failure.with("code", "shutting_down");
+            Err(failure.header(header::RETRY_AFTER, HeaderValue::from_static("1")))
+        }
+        piece = next(body) => piece,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

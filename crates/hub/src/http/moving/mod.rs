@@ -188,5 +188,5 @@ pub(crate) async fn import_streams(
 
 /// Reads a body for [`Import`].
 async fn next(body: &mut Body) -> Result<Option<bytes::Bytes>, Failure> {
-    body::next(body).await
+    body::next_of_many(body).await
 }
