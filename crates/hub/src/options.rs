@@ -217,7 +217,7 @@ impl Options {
     /// use std::time::{Duration, SystemTime};
     ///
     /// use headwater::{Problem, StatusCode};
-    /// use headwater_auth::{Grant, Grants, Identity};
+    /// use headwater_auth::{Action, Grant, Grants, Identity, StreamPattern};
     /// use headwater_hub::{Decision, Options};
     ///
     /// # fn user_of(_: &http::HeaderMap) -> Option<String> { None }
@@ -225,7 +225,10 @@ impl Options {
     ///     let Some(user) = user_of(&request.headers) else {
     ///         return Decision::Refuse(Problem::new(StatusCode::UNAUTHORIZED).detail("log in first"));
     ///     };
-    ///     let grant = format!("read,publish,create,list:users/{user}/**").parse::<Grant>();
+    ///     // The name of a user is one segment of a pattern. It can't add another pattern.
+    ///     let actions = [Action::Read, Action::Publish, Action::Create, Action::List];
+    ///     let own = StreamPattern::below(["users", &user]);
+    ///     let grant = own.and_then(|own| Grant::new(actions, [own]));
     ///     let Ok(grants) = grant.and_then(|grant| Grants::new(vec![grant])) else {
     ///         return Decision::Deny;
     ///     };
