@@ -226,6 +226,12 @@ impl KeyFile {
         })
     }
 
+    /// Returns the error for a file that was there before.
+    pub(super) fn missing(&self) -> KeyFileError {
+        let reason = "the file was there before, and is missing";
+        KeyFileError::io(&self.path)(io::Error::new(io::ErrorKind::NotFound, reason))
+    }
+
     /// Reads the file. `None` is the version of a file that doesn't exist.
     pub(super) fn read(&self) -> Result<(Records, Option<Version>), KeyFileError> {
         let file = match File::open(&self.path) {
