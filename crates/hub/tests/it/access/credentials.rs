@@ -1,6 +1,10 @@
 //! The credentials that are accepted, and their scope.
 
+use std::net::SocketAddr;
+
+use axum::{body::Body, extract::ConnectInfo};
 use headwater::test::TestClient;
+use headwater_auth::limits::TICKETS_PER_SENDER;
 use headwater_hub::Hub;
 use headwater_log::MemoryLog;
 use tower::ServiceExt as _;
@@ -113,9 +117,7 @@ async fn two_authorization_headers_are_refused() {
         let request = (0..count).fold(request, |request, _| {
             request.header("authorization", &value)
         });
-        let request = request
-            .body(axum::body::Body::empty())
-            .expect("it is valid");
+        let request = request.body(Body::empty()).expect("it is valid");
         let response = hub.app().into_router().oneshot(request).await;
         assert_eq!(
             response.expect("it is infallible").status(),
@@ -186,6 +188,40 @@ async fn a_ticket_authorizes_one_get_that_reads() {
     let other = ticket(&hub, &all).await;
     let get = hub.request(Method::GET, &format!("/streams/b?ticket={other}"));
     assert_eq!(code(get.send().await).await, "not_granted");
+}
+
+#[tokio::test]
+async fn tickets_without_a_subject_count_for_the_address() {
+    let options = Options::new().auth(Auth::new(authenticator()));
+    let hub = Hub::with_options(Arc::new(MemoryLog::default()), options);
+    let app = hub.app().into_router();
+    let nameless = Claims::new(SystemTime::now() + HOUR).audience(AUDIENCE);
+    let nameless = mint(&SECRET, &nameless);
+    let named = token("read:a", HOUR);
+    let ask = async |host: [u8; 4], token: &str| {
+        let post =
+            http::Request::post("/tickets").header("authorization", format!("Bearer {token}"));
+        let post = post.extension(ConnectInfo(SocketAddr::from((host, 1))));
+        let post = post.body(Body::empty()).expect("it is a request");
+        app.clone().oneshot(post).await.expect("it never fails")
+    };
+    let (one, other) = ([192, 0, 2, 1], [192, 0, 2, 2]);
+    for _ in 0..TICKETS_PER_SENDER {
+        assert_eq!(ask(one, &nameless).await.status(), 200);
+    }
+    let refused = ask(one, &nameless).await;
+    assert_eq!(refused.status(), 429);
+    assert_eq!(refused.headers()["retry-after"], "30");
+    let problem = axum::body::to_bytes(refused.into_body(), 1000).await;
+    let problem = problem.expect("it is complete");
+    assert!(
+        problem
+            .windows(18)
+            .any(|part| part == b"\"too_many_tickets\""),
+        "{problem:?}"
+    );
+    assert_eq!(ask(other, &nameless).await.status(), 200);
+    assert_eq!(ask(one, &named).await.status(), 200);
 }
 
 #[tokio::test]
