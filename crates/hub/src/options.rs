@@ -246,7 +246,8 @@ impl Options {
     ///
     /// Two kinds of requests are not decided by the app: those with a ticket, about which it decided when
     /// the ticket was issued, and those with a relay's signed URL. An app that identifies browsers by a
-    /// cookie must not set [`Cors::Any`], which lets every page send requests with it.
+    /// cookie lists the origins of its pages or sets [`Cors::Off`]: [`Cors::Any`] lets every page send requests with
+    /// the cookie, and the default every page of this machine.
     ///
     /// A future that captures a variable needs its own clone of it: `move |request, action, stream| { let
     /// db = db.clone(); async move { … } }`.

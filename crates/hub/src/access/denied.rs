@@ -73,8 +73,8 @@ impl Denied {
             Self::Refused(refused) => refused.problem(),
             Self::ForeignPage => Problem::new(StatusCode::FORBIDDEN)
                 .detail(
-                    "a cookie authorizes a request that changes something only if its `Origin` is the hub's own or \
-                     an allowed one",
+                    "a cookie authorizes a request that changes something only if its page is of the hub's own \
+                     origin or of one that `cors` lists",
                 )
                 .with("code", "foreign_page"),
         }
