@@ -9,7 +9,7 @@ use headwater_log::Error;
 use http::{HeaderValue, header};
 
 use super::hook::Refused;
-use crate::error::Failure;
+use crate::{error::Failure, requests::cross_origin::FOREIGN_PAGE};
 
 /// The challenge of a refusal by the app.
 const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
@@ -76,7 +76,7 @@ impl Denied {
                     "a cookie authorizes a request that changes something only if its page is of the hub's own \
                      origin or of one that `cors` lists",
                 )
-                .with("code", "foreign_page"),
+                .with("code", FOREIGN_PAGE),
         }
     }
 

@@ -12,6 +12,9 @@ use crate::{
 /// Metadata §2.3). Scripts can't set it.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
+/// The `code` of a refusal because of the page that makes the request.
+pub(crate) const FOREIGN_PAGE: &str = "foreign_page";
+
 /// The page that makes a request, as reported by its browser.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Page {
@@ -85,7 +88,8 @@ pub(crate) fn refusal(headers: &HeaderMap) -> Problem {
         Some(Ok(origin)) => format!("a page of the origin {origin:?}"),
         _ => "a page of another site".to_owned(),
     };
-    Problem::new(StatusCode::FORBIDDEN).detail(format!(
+    let problem = Problem::new(StatusCode::FORBIDDEN).with("code", FOREIGN_PAGE);
+    problem.detail(format!(
         "the request comes from {page}, which may not use this hub. If it may, list its origin: `headwater serve --cors`, `cors` in its \
          file, or `Options::cors` in code. Where it is the hub's own, behind a proxy that changes the Host, have the proxy send it \
          on, or set the public URL: `--public-url`"
