@@ -245,7 +245,9 @@ impl Options {
     /// different then, and the client reconnects.
     ///
     /// Two kinds of requests are not decided by the app: those with a ticket, about which it decided when
-    /// the ticket was issued, and those with a relay's signed URL. An app that identifies browsers by a
+    /// the ticket was issued, and those with a relay's signed URL. A ticket has the grants of the identity that the
+    /// app returned for `POST /tickets`; after [`Decision::Allow`](crate::Decision::Allow), that is `read` of every
+    /// stream. An app that identifies browsers by a
     /// cookie lists the origins of its pages or sets [`Cors::Off`]: [`Cors::Any`] lets every page send requests with
     /// the cookie, and the default every page of this machine.
     ///
