@@ -218,7 +218,7 @@ impl KeyFile {
             let found = by_id.or_else(|| keys.iter().position(named));
             let Some(index) = found else {
                 return Err(format!(
-                    "no key has the id {id_or_name:?}, nor a valid one that name"
+                    "no key has the id {id_or_name:?}, and no valid key has that name"
                 ));
             };
             keys[index].revoked.get_or_insert(Seconds::of(now));

@@ -162,7 +162,9 @@ fn a_name_in_use_and_an_unknown_key_are_refused() {
     );
     let error = it.file.revoke("b", NOW).unwrap_err();
     assert!(
-        error.to_string().contains("no key has the id \"b\""),
+        error
+            .to_string()
+            .contains("no key has the id \"b\", and no valid key has that name"),
         "{error}"
     );
     for (name, is_ok) in [
