@@ -290,7 +290,7 @@ mod tests {
         }
         assert_eq!(it.authenticator.cached_tokens(), 1);
         let ticket = Tickets::new()
-            .issue(Identity::anonymous(Grants::none()), it.now)
+            .issue(Identity::anonymous(Grants::none()), None, it.now)
             .unwrap();
         for (bad, code) in [
             ("", "missing"),

@@ -36,6 +36,8 @@ impl GrantError {
 /// written in JSON. `streams` may be absent if none of the actions
 /// [ever has a stream](Action::is_streamless): `gather,admin`.
 ///
+/// The text is for operators. In code that puts a user's name into a grant, use [`new`](Self::new).
+///
 /// ```
 /// use headwater_auth::Grant;
 ///
@@ -56,6 +58,37 @@ pub struct Grant {
 }
 
 impl Grant {
+    /// Makes a grant of actions on the streams of patterns.
+    ///
+    /// Use it, instead of parsing a text, where a part of a pattern comes from outside: a text
+    /// `read:users/{user}/**` with the user `x,**` has a second pattern, which matches every stream.
+    /// [`StreamPattern::below`] makes a pattern of such a part.
+    ///
+    /// ```
+    /// use headwater_auth::{Action, Grant, StreamPattern};
+    ///
+    /// let user = "alice";
+    /// let own = StreamPattern::below(["users", user])?;
+    /// let grant = Grant::new([Action::Read, Action::Publish], [own])?;
+    /// assert_eq!(grant, "read,publish:users/alice/**".parse()?);
+    /// # Ok::<(), headwater_auth::GrantError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// There are no actions, or no patterns although one of the actions has a stream; or a pattern is
+    /// longer than [`PATTERN_BYTES`].
+    pub fn new(
+        actions: impl IntoIterator<Item = Action>,
+        streams: impl IntoIterator<Item = StreamPattern>,
+    ) -> Result<Self, GrantError> {
+        let grant = Self {
+            actions: actions.into_iter().collect(),
+            streams: streams.into_iter().collect(),
+        };
+        grant.check()?;
+        Ok(grant)
+    }
+
     /// Checks what each part alone can't: the grant grants something, and its patterns aren't too
     /// long.
     fn check(&self) -> Result<(), GrantError> {
@@ -113,12 +146,8 @@ impl FromStr for Grant {
                 .parse()
                 .map_err(|error| GrantError::new(format!("{pattern:?}: {error}")))
         });
-        let grant = Self {
-            actions: actions.parse()?,
-            streams: streams.collect::<Result<_, _>>()?,
-        };
-        grant.check()?;
-        Ok(grant)
+        let actions: ActionSet = actions.parse()?;
+        Self::new(actions.iter(), streams.collect::<Result<Vec<_>, _>>()?)
     }
 }
 

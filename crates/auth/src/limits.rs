@@ -102,5 +102,5 @@ pub const TICKET_LIFE: Duration = Duration::from_secs(30);
 /// Maximum number of tickets that wait to be redeemed.
 pub const TICKETS: usize = 10_000;
 
-/// Maximum number of tickets of one subject that wait to be redeemed.
-pub const TICKETS_PER_SUBJECT: usize = 100;
+/// Maximum number of tickets of one sender that wait to be redeemed.
+pub const TICKETS_PER_SENDER: usize = 100;

@@ -129,10 +129,10 @@ pub(crate) enum Command {
     ///   {"index":0,"key":"7","url":"https://…","status":200,"ms":12,"attempts":1,"body":{"b":2}}
     ///
     /// `index` is the call's number, from 0. The body is JSON if the response is JSON; otherwise it
-    /// is a string, or base64 with "encoding":"base64". A call fails if its response isn't 2xx, or
-    /// if the response is compressed although the call has no Accept-Encoding. A failed call has
-    /// "error":{"type":…,"title":…,"detail":…} and doesn't end the run. A line that isn't a call is
-    /// a failed call, too.
+    /// is a string, or base64 with "encoding":"base64". A call fails if its response isn't 2xx, if
+    /// it is compressed although the call has no Accept-Encoding, or if its type is JSON and its
+    /// body isn't. A failed call has "error":{"type":…,"title":…,"detail":…} and doesn't end the
+    /// run. A line that isn't a call is a failed call, too.
     #[command(after_help = help::GATHER, after_long_help = help::long(help::GATHER, exit::GATHER_EXIT_CODES), verbatim_doc_comment)]
     Gather(Box<Gather>),
 }

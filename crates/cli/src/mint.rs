@@ -21,7 +21,7 @@ pub(crate) struct Mint {
     #[arg(long, value_name = "FILE")]
     jwt_secret_file: Option<PathBuf>,
 
-    /// Sign with this private key: a PEM file (PKCS #8) of RSA, P-256, P-384 or Ed25519
+    /// Sign with this private key: a PEM file of RSA, P-256, P-384 or Ed25519
     #[arg(long, value_name = "FILE")]
     jwt_private_key: Option<PathBuf>,
 

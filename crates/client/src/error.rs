@@ -264,8 +264,8 @@ impl Error {
         }
     }
 
-    /// The answer to a [gathered](crate::gather()) call whose status isn't a success: its headers,
-    /// and as much of its body as was read.
+    /// The answer to a [gathered](crate::gather()) call whose status isn't a success, or whose body isn't valid JSON
+    /// although its type is JSON: its headers, and as much of its body as was read.
     #[must_use]
     pub fn answer(&self) -> Option<&Answer> {
         self.0.answer.as_ref()
@@ -317,7 +317,9 @@ impl Error {
 
     /// A code for programs and a title for people, the same for all errors of this kind.
     pub(crate) fn class(&self) -> (&'static str, &'static str) {
-        if self.is_timeout() {
+        if matches!(self.0.kind, Kind::BodyNotJson(_)) {
+            ("json", "The body is not valid JSON")
+        } else if self.is_timeout() {
             ("timeout", "It took too long")
         } else if self.is_status() {
             ("status", "The status is not a success")

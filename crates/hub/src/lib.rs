@@ -308,7 +308,9 @@ impl Hub {
                 "/tickets",
                 guards.needs(
                     Need::Credentials,
-                    post(access::issue_ticket).tag(path::STREAMS),
+                    post(access::issue_ticket)
+                        .tag(path::STREAMS)
+                        .describe(access::describe_tickets),
                 ),
             ),
             false => app,

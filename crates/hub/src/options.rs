@@ -217,7 +217,7 @@ impl Options {
     /// use std::time::{Duration, SystemTime};
     ///
     /// use headwater::{Problem, StatusCode};
-    /// use headwater_auth::{Grant, Grants, Identity};
+    /// use headwater_auth::{Action, Grant, Grants, Identity, StreamPattern};
     /// use headwater_hub::{Decision, Options};
     ///
     /// # fn user_of(_: &http::HeaderMap) -> Option<String> { None }
@@ -225,7 +225,10 @@ impl Options {
     ///     let Some(user) = user_of(&request.headers) else {
     ///         return Decision::Refuse(Problem::new(StatusCode::UNAUTHORIZED).detail("log in first"));
     ///     };
-    ///     let grant = format!("read,publish,create,list:users/{user}/**").parse::<Grant>();
+    ///     // The name of a user is one segment of a pattern. It can't add another pattern.
+    ///     let actions = [Action::Read, Action::Publish, Action::Create, Action::List];
+    ///     let own = StreamPattern::below(["users", &user]);
+    ///     let grant = own.and_then(|own| Grant::new(actions, [own]));
     ///     let Ok(grants) = grant.and_then(|grant| Grants::new(vec![grant])) else {
     ///         return Decision::Deny;
     ///     };
@@ -242,8 +245,11 @@ impl Options {
     /// different then, and the client reconnects.
     ///
     /// Two kinds of requests are not decided by the app: those with a ticket, about which it decided when
-    /// the ticket was issued, and those with a relay's signed URL. An app that identifies browsers by a
-    /// cookie must not set [`Cors::Any`], which lets every page send requests with it.
+    /// the ticket was issued, and those with a relay's signed URL. A ticket has the grants of the identity that the
+    /// app returned for `POST /tickets`; after [`Decision::Allow`](crate::Decision::Allow), that is `read` of every
+    /// stream. An app that identifies browsers by a
+    /// cookie lists the origins of its pages or sets [`Cors::Off`]: [`Cors::Any`] lets every page send requests with
+    /// the cookie, and the default every page of this machine.
     ///
     /// A future that captures a variable needs its own clone of it: `move |request, action, stream| { let
     /// db = db.clone(); async move { … } }`.

@@ -218,12 +218,18 @@ impl KeyFile {
             let found = by_id.or_else(|| keys.iter().position(named));
             let Some(index) = found else {
                 return Err(format!(
-                    "no key has the id {id_or_name:?}, nor a valid one that name"
+                    "no key has the id {id_or_name:?}, and no valid key has that name"
                 ));
             };
             keys[index].revoked.get_or_insert(Seconds::of(now));
             Ok(keys[index].info())
         })
+    }
+
+    /// Returns the error for a file that was there before.
+    pub(super) fn missing(&self) -> KeyFileError {
+        let reason = "the file was there before, and is missing";
+        KeyFileError::io(&self.path)(io::Error::new(io::ErrorKind::NotFound, reason))
     }
 
     /// Reads the file. `None` is the version of a file that doesn't exist.

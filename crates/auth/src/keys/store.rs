@@ -24,8 +24,9 @@ use crate::{AuthError, Identity, IdentityKind};
 /// **A broken file** leaves the keys in force that were read last. A server that dropped all keys
 /// because of a slip in the file would refuse all its clients. One that keeps them serves a key that the
 /// new content was meant to revoke until the file is repaired. The second is preferred: the error is
-/// reported, and [`KeyFile`] itself never writes a broken file. **A file that doesn't exist**
-/// has no keys, so removing it revokes all.
+/// reported, and [`KeyFile`] itself never writes a broken file. **A file that is missing** after it was read once
+/// is such a case: it may be replaced by a removal and a copy, or its disk may be mounted again. To revoke all
+/// keys, revoke each, or write a file with an empty list. Before the file was read once, its absence means no keys.
 pub struct KeyStore {
     file: KeyFile,
     keys: RwLock<Arc<HashMap<Box<str>, Key>>>,
@@ -40,6 +41,8 @@ struct Key {
 /// The state of the file at the last check.
 struct Watch {
     records: Records,
+    /// `true` if the file has been read once.
+    was_there: bool,
     /// The version that was read last. `None` if the file has to be read at the next check.
     seen: Option<Option<Version>>,
     /// The error of the last read.
@@ -57,6 +60,7 @@ impl KeyStore {
             keys: RwLock::default(),
             watch: Mutex::new(Watch {
                 records: Records::default(),
+                was_there: false,
                 seen: None,
                 problem: None,
             }),
@@ -68,8 +72,9 @@ impl KeyStore {
     /// Reads the file again if it has changed. Returns whether the keys are different now.
     ///
     /// # Errors
-    /// The file can't be read or isn't a key file; the keys are unchanged. An error is returned once,
-    /// and not again while it stays the same. [`problem`](Self::problem) returns it for as long as it lasts.
+    /// The file can't be read, isn't a key file, or is missing although it was read before; the keys are
+    /// unchanged. An error is returned once, and not again while it stays the same.
+    /// [`problem`](Self::problem) returns it for as long as it lasts.
     pub fn reload_if_changed(&self, now: SystemTime) -> Result<bool, KeyFileError> {
         let mut watch = self.watch.lock();
         let version = match self.file.version() {
@@ -84,6 +89,7 @@ impl KeyStore {
             is_settled.then_some(version)
         };
         let (records, version) = match self.file.read() {
+            Ok((_, None)) if watch.was_there => return watch.failed(self.file.missing(), None),
             Ok(read) => read,
             // Other errors may be gone at the next check without a change of the file.
             Err(error @ KeyFileError::Content { .. }) => {
@@ -91,6 +97,7 @@ impl KeyStore {
             }
             Err(error) => return watch.failed(error, None),
         };
+        watch.was_there |= version.is_some();
         watch.seen = settled(version);
         watch.problem = None;
         if records == watch.records {
@@ -111,7 +118,7 @@ impl KeyStore {
     ///
     /// # Errors
     /// [`AuthError::Malformed`] if the text isn't a key; [`AuthError::BadSignature`] if there is no
-    /// such key; [`AuthError::Revoked`]; [`AuthError::Expired`].
+    /// such key, also if it was removed from the file; [`AuthError::Revoked`]; [`AuthError::Expired`].
     pub fn verify(&self, token: &str, now: SystemTime) -> Result<Identity, AuthError> {
         let parts = Parts::of(token);
         let parts = parts.ok_or_else(|| AuthError::malformed("a key is hwk_<id>_<secret>"))?;

@@ -162,7 +162,9 @@ fn a_name_in_use_and_an_unknown_key_are_refused() {
     );
     let error = it.file.revoke("b", NOW).unwrap_err();
     assert!(
-        error.to_string().contains("no key has the id \"b\""),
+        error
+            .to_string()
+            .contains("no key has the id \"b\", and no valid key has that name"),
         "{error}"
     );
     for (name, is_ok) in [
@@ -247,16 +249,45 @@ fn a_broken_file_is_reported_once_and_leaves_the_keys_in_force() {
 }
 
 #[test]
-fn a_file_that_doesnt_exist_has_no_keys() {
+fn a_file_that_is_missing_for_a_moment_leaves_the_keys_in_force() {
+    let it = fixture();
+    let (key, other) = (it.create("a"), it.create("b"));
+    let store = it.store();
+    let good = fs::read(&it.path).unwrap();
+    for time in [
+        SystemTime::now(),
+        SystemTime::now() + Duration::from_secs(60),
+    ] {
+        fs::remove_file(&it.path).unwrap();
+        let error = store.reload_if_changed(time).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("keys.json: the file was there"), "{error}");
+        assert!(!store.reload_if_changed(time).unwrap());
+        assert!(store.problem().is_some());
+        assert!(store.verify(key.token(), NOW).is_ok());
+
+        fs::write(&it.path, &good).unwrap();
+        assert!(!store.reload_if_changed(time).unwrap());
+        assert_eq!(store.problem(), None);
+    }
+    fs::remove_file(&it.path).unwrap();
+    fs::write(&it.path, r#"{"version":1,"keys":[]}"#).unwrap();
+    assert!(store.reload_if_changed(SystemTime::now()).unwrap());
+    for key in [key, other] {
+        assert_eq!(store.verify(key.token(), NOW), Err(AuthError::BadSignature));
+        let recheck = store.recheck(&key.info().id, NOW);
+        assert_eq!(recheck, Err(AuthError::Revoked));
+    }
+}
+
+#[test]
+fn a_file_that_doesnt_exist_at_the_start_has_no_keys() {
     let it = fixture();
     assert_eq!(it.file.list().unwrap(), []);
     let store = it.store();
     let key = it.create("a");
     assert!(store.reload_if_changed(SystemTime::now()).unwrap());
     assert!(store.verify(key.token(), NOW).is_ok());
-    fs::remove_file(&it.path).unwrap();
-    assert!(store.reload_if_changed(SystemTime::now()).unwrap());
-    assert_eq!(store.verify(key.token(), NOW), Err(AuthError::BadSignature));
 }
 
 #[test]

@@ -78,6 +78,46 @@ impl StreamPattern {
         Self::of(name, parts.collect(), name.len())
     }
 
+    /// Returns the pattern of a folder and everything below it: `users/alice/**` for `["users", "alice"]`.
+    /// Each segment matches itself alone, so it may come from outside, as the name of a user does.
+    ///
+    /// ```
+    /// use headwater_auth::StreamPattern;
+    ///
+    /// let user = "alice";
+    /// let own = StreamPattern::below(["users", user])?;
+    /// assert!(own.matches("users/alice/inbox") && !own.matches("users/bob/inbox"));
+    /// assert!(StreamPattern::below(["users", "**"]).is_err());
+    /// assert!(StreamPattern::below(["users", "alice/../bob"]).is_err());
+    /// # Ok::<(), headwater_auth::GrantError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A segment is empty, is `.` or `..`, or has `/`, `*`, `,` or a control character; there is no
+    /// segment, or there are more than [`PATTERN_SEGMENTS`] with the `**`.
+    pub fn below<'a>(segments: impl IntoIterator<Item = &'a str>) -> Result<Self, GrantError> {
+        let mut text = String::new();
+        for segment in segments {
+            if matches!(segment, "" | "." | "..") {
+                return Err(GrantError::new(format!(
+                    "{segment:?} is no segment of a stream's name"
+                )));
+            }
+            let is_special = |char: char| matches!(char, '/' | '*' | ',') || char.is_control();
+            if let Some(char) = segment.chars().find(|char| is_special(*char)) {
+                return Err(GrantError::new(format!(
+                    "one segment of a stream's name can't have the character {char:?}"
+                )));
+            }
+            text.push_str(segment);
+            text.push('/');
+        }
+        Self::new(&(text + "**")).and_then(|pattern| match pattern.parts.len() {
+            1 => Err(GrantError::new("the folder of a pattern has a segment")),
+            _ => Ok(pattern),
+        })
+    }
+
     /// Makes a pattern of its parts. `wildcard` is the place of the first wildcard in the text.
     pub(crate) fn of(text: &str, parts: Box<[Part]>, wildcard: usize) -> Self {
         let first = parts.iter().find(|part| !matches!(part, Part::Exactly(_)));
@@ -219,6 +259,32 @@ mod tests {
         for bad in ["a*", "a/b**", "***", "", "a//b", "/a", "a/"] {
             assert!(StreamPattern::new(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_segment_from_outside_matches_itself_alone_or_is_refused() {
+        let own = StreamPattern::below(["users", "a b.c"]).unwrap();
+        assert_eq!(own.as_str(), "users/a b.c/**");
+        for (name, is_own) in [
+            ("users/a b.c", true),
+            ("users/a b.c/d/e", true),
+            ("users/a b.cd", false),
+            ("users", false),
+            ("users/x/a b.c", false),
+        ] {
+            assert_eq!(own.matches(name), is_own, "{name}");
+        }
+        for bad in [
+            "", ".", "..", "*", "**", "a*", "x,**", ",", "a/b", "/", "../b", "a\n",
+        ] {
+            for segments in [&["users", bad][..], &[bad, "users"], &[bad]] {
+                let below = StreamPattern::below(segments.iter().copied());
+                assert!(below.is_err(), "{segments:?}");
+            }
+        }
+        assert!(StreamPattern::below([]).is_err());
+        assert!(StreamPattern::below(["a"; PATTERN_SEGMENTS - 1]).is_ok());
+        assert!(StreamPattern::below(["a"; PATTERN_SEGMENTS]).is_err());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use ring::digest;
 
 pub use self::shared::SharedTicket;
-use crate::limits::{TICKET_LIFE, TICKETS, TICKETS_PER_SUBJECT};
+use crate::limits::{TICKET_LIFE, TICKETS, TICKETS_PER_SENDER};
 use crate::random::SECRET_CHARS;
 use crate::{Identity, NoRandom};
 
@@ -25,15 +25,15 @@ pub(crate) const TICKET_PREFIX: &str = "hwt_";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TicketError {
-    /// [`TICKETS`] tickets of all subjects wait to be redeemed.
+    /// [`TICKETS`] tickets of all senders wait to be redeemed.
     #[error("too many tickets wait to be redeemed; try again in {} s", TICKET_LIFE.as_secs())]
     TooMany,
-    /// [`TICKETS_PER_SUBJECT`] tickets of the identity's subject wait to be redeemed.
+    /// [`TICKETS_PER_SENDER`] tickets of the sender wait to be redeemed.
     #[error(
-        "{TICKETS_PER_SUBJECT} tickets of this subject wait to be redeemed; try again in {} s",
+        "{TICKETS_PER_SENDER} tickets of this sender wait to be redeemed; try again in {} s",
         TICKET_LIFE.as_secs()
     )]
-    TooManyOfSubject,
+    TooManyOfSender,
     /// The operating system gave no random bytes.
     #[error(transparent)]
     NoRandom(#[from] NoRandom),
@@ -50,7 +50,7 @@ pub enum TicketError {
 /// let now = SystemTime::now();
 /// let tickets = Tickets::new();
 /// let identity = Identity::anonymous(Grants::none());
-/// let ticket = tickets.issue(identity.clone(), now)?;
+/// let ticket = tickets.issue(identity.clone(), Some("192.0.2.1"), now)?;
 /// assert_eq!(tickets.redeem(&ticket, now), Some(identity));
 /// assert_eq!(tickets.redeem(&ticket, now), None);
 /// # Ok::<(), headwater_auth::TicketError>(())
@@ -64,14 +64,15 @@ type TicketHash = [u8; 32];
 #[derive(Default)]
 struct Waiting {
     tickets: HashMap<TicketHash, Ticket>,
-    /// The number of tickets of each subject that has any.
-    subjects: HashMap<Box<str>, usize>,
+    /// The number of tickets of each sender that has any.
+    senders: HashMap<Box<str>, usize>,
     /// Tickets in the order of their issue, redeemed ones included.
     order: VecDeque<(SystemTime, TicketHash)>,
 }
 
 struct Ticket {
     identity: Identity,
+    sender: Option<Box<str>>,
     issued: SystemTime,
     /// `true` if it is only counted here.
     is_shared: bool,
@@ -101,10 +102,18 @@ impl Tickets {
 
     /// Issues a ticket for an identity: `hwt_` and 43 characters of `[A-Za-z0-9]`.
     ///
+    /// `sender` is the name of the sender among all senders, whose tickets are limited: a subject, or an address for
+    /// an identity without one. With `None`, the ticket counts only among those of all.
+    ///
     /// # Errors
-    /// Too many tickets wait, in all or of the subject, or there are no random bytes.
-    pub fn issue(&self, identity: Identity, now: SystemTime) -> Result<String, TicketError> {
-        let ticket = self.add(identity, now, false)?;
+    /// Too many tickets wait, in all or of the sender, or there are no random bytes.
+    pub fn issue(
+        &self,
+        identity: Identity,
+        sender: Option<&str>,
+        now: SystemTime,
+    ) -> Result<String, TicketError> {
+        let ticket = self.add(identity, sender, now, false)?;
         Ok(ticket.as_str().to_owned())
     }
 
@@ -116,14 +125,16 @@ impl Tickets {
     pub fn issue_shared(
         &self,
         identity: Identity,
+        sender: Option<&str>,
         now: SystemTime,
     ) -> Result<SharedTicket, TicketError> {
-        self.add(identity, now, true)
+        self.add(identity, sender, now, true)
     }
 
     fn add(
         &self,
         identity: Identity,
+        sender: Option<&str>,
         now: SystemTime,
         is_shared: bool,
     ) -> Result<SharedTicket, TicketError> {
@@ -134,13 +145,13 @@ impl Tickets {
         if waiting.order.len() >= TICKETS {
             return Err(TicketError::TooMany);
         }
-        match waiting.subjects.get_mut(identity.subject()) {
-            Some(count) if *count >= TICKETS_PER_SUBJECT => {
-                return Err(TicketError::TooManyOfSubject);
-            }
-            Some(count) => *count += 1,
-            None => {
-                waiting.subjects.insert(identity.subject().into(), 1);
+        if let Some(sender) = sender {
+            match waiting.senders.get_mut(sender) {
+                Some(count) if *count >= TICKETS_PER_SENDER => {
+                    return Err(TicketError::TooManyOfSender);
+                }
+                Some(count) => *count += 1,
+                None => _ = waiting.senders.insert(sender.into(), 1),
             }
         }
         let hash = hash(ticket.as_str());
@@ -149,6 +160,7 @@ impl Tickets {
             hash,
             Ticket {
                 identity,
+                sender: sender.map(Box::from),
                 issued: now,
                 is_shared,
             },
@@ -195,11 +207,12 @@ impl Tickets {
 impl Waiting {
     fn remove(&mut self, hash: &TicketHash) -> Option<Ticket> {
         let ticket = self.tickets.remove(hash)?;
-        let subject = ticket.identity.subject();
-        if let Some(count) = self.subjects.get_mut(subject) {
+        if let Some(sender) = &ticket.sender
+            && let Some(count) = self.senders.get_mut(sender)
+        {
             *count -= 1;
             if *count == 0 {
-                self.subjects.remove(subject);
+                self.senders.remove(sender);
             }
         }
         Some(ticket)
@@ -241,14 +254,14 @@ mod tests {
     const NOW: SystemTime = UNIX_EPOCH;
     const TICK: Duration = Duration::from_millis(1);
 
-    fn identity(subject: &str) -> Identity {
-        Identity::new(subject, Grants::everything(), None, IdentityKind::Anonymous)
+    fn identity() -> Identity {
+        Identity::new("a", Grants::everything(), None, IdentityKind::Anonymous)
     }
 
     #[test]
     fn a_ticket_works_once_and_within_its_life() {
         let tickets = Tickets::new();
-        let issue = || tickets.issue(identity("a"), NOW).unwrap();
+        let issue = || tickets.issue(identity(), None, NOW).unwrap();
         for (now, is_valid) in [
             (NOW, true),
             (NOW + TICKET_LIFE - TICK, true),
@@ -269,7 +282,7 @@ mod tests {
         ] {
             assert_eq!(tickets.redeem(bad, NOW), None);
         }
-        assert_eq!(tickets.redeem(&ticket, NOW), Some(identity("a")));
+        assert_eq!(tickets.redeem(&ticket, NOW), Some(identity()));
         assert!(tickets.is_empty());
     }
 
@@ -278,24 +291,25 @@ mod tests {
         let tickets = Tickets::new();
         let expires = Some(NOW + TICK);
         let short = Identity::new("a", Grants::none(), expires, IdentityKind::Anonymous);
-        let ticket = tickets.issue(short.clone(), NOW).unwrap();
+        let ticket = tickets.issue(short.clone(), None, NOW).unwrap();
         assert_eq!(tickets.redeem(&ticket, NOW), Some(short.clone()));
-        let ticket = tickets.issue(short, NOW).unwrap();
+        let ticket = tickets.issue(short, None, NOW).unwrap();
         assert_eq!(tickets.redeem(&ticket, NOW + TICK), None);
     }
 
     #[test]
-    fn the_tickets_of_a_subject_are_limited_until_they_are_redeemed_or_expire() {
+    fn the_tickets_of_a_sender_are_limited_until_they_are_redeemed_or_expire() {
         let tickets = Tickets::new();
-        let issue = |subject, now| tickets.issue(identity(subject), now);
-        let issued: Vec<_> = (0..TICKETS_PER_SUBJECT)
+        let issue = |sender, now| tickets.issue(identity(), Some(sender), now);
+        let issued: Vec<_> = (0..TICKETS_PER_SENDER)
             .map(|_| issue("a", NOW).unwrap())
             .collect();
-        assert_eq!(issue("a", NOW), Err(TicketError::TooManyOfSubject));
+        assert_eq!(issue("a", NOW), Err(TicketError::TooManyOfSender));
         assert!(issue("b", NOW).is_ok());
+        assert!(tickets.issue(identity(), None, NOW).is_ok());
         assert!(tickets.redeem(&issued[0], NOW).is_some());
         assert!(issue("a", NOW).is_ok());
-        assert_eq!(issue("a", NOW), Err(TicketError::TooManyOfSubject));
+        assert_eq!(issue("a", NOW), Err(TicketError::TooManyOfSender));
         assert!(issue("a", NOW + TICKET_LIFE).is_ok());
         assert_eq!(tickets.len(), 1);
     }
@@ -303,36 +317,37 @@ mod tests {
     #[test]
     fn a_shared_ticket_is_counted_until_it_is_released_and_redeemed_only_by_its_record() {
         let tickets = Tickets::new();
-        let issue = || tickets.issue_shared(identity("a"), NOW);
-        let issued: Vec<_> = (0..TICKETS_PER_SUBJECT).map(|_| issue().unwrap()).collect();
-        assert_eq!(issue(), Err(TicketError::TooManyOfSubject));
+        let issue = || tickets.issue_shared(identity(), Some("a"), NOW);
+        let issued: Vec<_> = (0..TICKETS_PER_SENDER).map(|_| issue().unwrap()).collect();
+        assert_eq!(issue(), Err(TicketError::TooManyOfSender));
         let text = issued[0].at("place");
         assert_eq!(tickets.redeem(issued[0].as_str(), NOW), None);
         assert_eq!(tickets.redeem(&text, NOW), None);
-        assert_eq!(issue(), Err(TicketError::TooManyOfSubject));
+        assert_eq!(issue(), Err(TicketError::TooManyOfSender));
         for _ in 0..2 {
             tickets.release(&issued[0]);
         }
         assert!(issue().is_ok());
-        assert_eq!(issue(), Err(TicketError::TooManyOfSubject));
-        tickets.release(&Tickets::new().issue_shared(identity("a"), NOW).unwrap());
-        assert_eq!(issue(), Err(TicketError::TooManyOfSubject));
+        assert_eq!(issue(), Err(TicketError::TooManyOfSender));
+        tickets.release(&Tickets::new().issue_shared(identity(), None, NOW).unwrap());
+        assert_eq!(issue(), Err(TicketError::TooManyOfSender));
     }
 
     #[test]
     fn all_tickets_are_limited() {
         let tickets = Tickets::new();
         for number in 0..TICKETS {
-            let subject = (number / TICKETS_PER_SUBJECT).to_string();
-            assert!(tickets.issue(identity(&subject), NOW).is_ok());
+            let sender = (number / TICKETS_PER_SENDER).to_string();
+            assert!(tickets.issue(identity(), Some(&sender), NOW).is_ok());
         }
-        assert_eq!(tickets.issue(identity("x"), NOW), Err(TicketError::TooMany));
-        assert!(tickets.issue(identity("x"), NOW + TICKET_LIFE).is_ok());
+        let issue = |now| tickets.issue(identity(), Some("x"), now);
+        assert_eq!(issue(NOW), Err(TicketError::TooMany));
+        assert!(issue(NOW + TICKET_LIFE).is_ok());
         let waiting = tickets.0.lock();
         assert_eq!(
             (
                 waiting.tickets.len(),
-                waiting.subjects.len(),
+                waiting.senders.len(),
                 waiting.order.len()
             ),
             (1, 1, 1)
@@ -342,7 +357,7 @@ mod tests {
     #[test]
     fn of_many_that_redeem_a_ticket_one_succeeds() {
         let tickets = Tickets::new();
-        let ticket = tickets.issue(identity("a"), NOW).unwrap();
+        let ticket = tickets.issue(identity(), None, NOW).unwrap();
         let redeemed = thread::scope(|scope| {
             let redeem = || tickets.redeem(&ticket, NOW).is_some();
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(redeem)).collect();
@@ -358,7 +373,7 @@ mod tests {
     #[test]
     fn nothing_printed_contains_a_ticket() {
         let tickets = Tickets::new();
-        let ticket = tickets.issue(identity("a"), NOW).unwrap();
+        let ticket = tickets.issue(identity(), None, NOW).unwrap();
         assert!(!format!("{tickets:?}").contains(&ticket[4..]));
     }
 }

@@ -33,7 +33,7 @@ const SALT: &[u8] = b"headwater ticket 1";
 /// use headwater_auth::{Grants, Identity, SharedTicket, Tickets};
 ///
 /// let identity = Identity::anonymous(Grants::none());
-/// let ticket = Tickets::new().issue_shared(identity, SystemTime::now())?;
+/// let ticket = Tickets::new().issue_shared(identity, None, SystemTime::now())?;
 /// let record = ticket.seal("a.jwt.x", "records").expect("it is short");
 /// let text = ticket.at("7");
 ///

@@ -28,11 +28,11 @@ struct Entry {
 }
 
 impl Jwks {
-    /// Parses a set.
+    /// Parses a set. One without a usable key is valid, and [`is_empty`](Self::is_empty): the issuer has withdrawn the
+    /// others.
     ///
     /// # Errors
-    /// It isn't a JWK Set; it has more than [`JWKS_BYTES`] bytes or [`JWKS_KEYS`] keys; or it has keys,
-    /// but none that is usable.
+    /// It isn't a JWK Set, or it has more than [`JWKS_BYTES`] bytes or [`JWKS_KEYS`] keys.
     pub fn parse(bytes: &[u8]) -> Result<Self, KeyError> {
         if bytes.len() > JWKS_BYTES {
             let bytes = bytes.len();
@@ -58,11 +58,6 @@ impl Jwks {
                 Ok(entry) => entries.push(entry),
                 Err(reason) => skipped.push(format!("key {}: {reason}", index + 1)),
             }
-        }
-        if let (true, Some(reason)) = (entries.is_empty(), skipped.first()) {
-            return Err(KeyError::new(format!(
-                "the JWK Set has no usable key; {reason}"
-            )));
         }
         Ok(Self {
             entries: entries.into(),
@@ -251,13 +246,11 @@ mod tests {
                 reason.starts_with("key 2: ") && reason.contains(part),
                 "{reason}"
             );
-            let error = parse(&json!([key])).unwrap_err().to_string();
-            assert!(
-                error.contains("no usable key") && error.contains(part),
-                "{error}"
-            );
+            let alone = parse(&json!([key])).unwrap();
+            assert!(alone.is_empty() && alone.skipped()[0].contains(part));
         }
-        assert!(parse(&json!([with(&json!({"kid": "k".repeat(KEY_ID_BYTES)}))])).is_ok());
+        let longest = with(&json!({"kid": "k".repeat(KEY_ID_BYTES)}));
+        assert_eq!(parse(&json!([longest])).unwrap().len(), 1);
     }
 
     #[test]

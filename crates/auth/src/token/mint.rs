@@ -9,7 +9,7 @@ use ring::hmac;
 use ring::rand::SystemRandom;
 use ring::signature::{
     self, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
-    Ed25519KeyPair, RsaEncoding, RsaKeyPair,
+    EcdsaSigningAlgorithm, Ed25519KeyPair, RsaEncoding, RsaKeyPair,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -61,6 +61,12 @@ enum Material {
     Ed25519(Ed25519KeyPair),
 }
 
+/// The curves of keys, each with the algorithm of its signatures.
+static CURVES: [(&EcdsaSigningAlgorithm, Algorithm); 2] = [
+    (&ECDSA_P256_SHA256_FIXED_SIGNING, Algorithm::Es256),
+    (&ECDSA_P384_SHA384_FIXED_SIGNING, Algorithm::Es384),
+];
+
 impl SigningKey {
     /// Makes a key of an HMAC secret. It signs with HS256.
     ///
@@ -72,7 +78,8 @@ impl SigningKey {
     }
 
     /// Makes a key of a private key in PEM: `PRIVATE KEY` (PKCS #8) with RSA, P-256, P-384 or Ed25519,
-    /// or `RSA PRIVATE KEY`. It signs with RS256, ES256, ES384 or `EdDSA`.
+    /// `RSA PRIVATE KEY`, or `EC PRIVATE KEY`, perhaps after its `EC PARAMETERS`. It signs with RS256, ES256,
+    /// ES384 or `EdDSA`.
     ///
     /// # Errors
     /// It isn't such a file, or the size of the RSA key isn't in [`RSA_BITS`]. ring signs with RSA keys
@@ -83,21 +90,27 @@ impl SigningKey {
         match &*pem.label {
             "PRIVATE KEY" => Self::pkcs8(der),
             "RSA PRIVATE KEY" => Self::rsa(RsaKeyPair::from_der(der)),
-            "EC PRIVATE KEY" => Err(KeyError::new(
-                "an EC PRIVATE KEY isn't supported; `openssl pkcs8 -topk8 -nodes` converts it",
-            )),
+            "EC PRIVATE KEY" => Self::ec(der),
             label => Err(KeyError::new(format!(
                 "the PEM file has a {label}, and PRIVATE KEY was expected"
             ))),
         }
     }
 
+    fn ec(der: &[u8]) -> Result<Self, KeyError> {
+        let key = pem::ec_private_key(der).map_err(KeyError::new)?;
+        let (curve, algorithm) = CURVES[usize::from(key.is_p384)];
+        let random = SystemRandom::new();
+        let (private, public) = (key.private, key.public);
+        let pair = EcdsaKeyPair::from_private_key_and_public_key(curve, private, public, &random);
+        let pair =
+            pair.map_err(|_| KeyError::new("the EC private key and its public key differ"))?;
+        Ok(Self::new(Material::Ecdsa(pair), algorithm))
+    }
+
     fn pkcs8(der: &[u8]) -> Result<Self, KeyError> {
         let random = SystemRandom::new();
-        for (curve, algorithm) in [
-            (&ECDSA_P256_SHA256_FIXED_SIGNING, Algorithm::Es256),
-            (&ECDSA_P384_SHA384_FIXED_SIGNING, Algorithm::Es384),
-        ] {
+        for (curve, algorithm) in CURVES {
             if let Ok(pair) = EcdsaKeyPair::from_pkcs8(curve, der, &random) {
                 return Ok(Self::new(Material::Ecdsa(pair), algorithm));
             }
@@ -109,9 +122,10 @@ impl SigningKey {
     }
 
     fn rsa(pair: Result<RsaKeyPair, ring::error::KeyRejected>) -> Result<Self, KeyError> {
-        let pair = pair.map_err(|error| {
+        // ring's reasons are names of code, such as `TooSmall`.
+        let pair = pair.map_err(|_| {
             KeyError::new(format!(
-                "not a private key of RSA ({} to 4096 bits), P-256, P-384 or Ed25519: {error}",
+                "not a private key of RSA ({} to 4096 bits), P-256, P-384 or Ed25519",
                 RSA_BITS.start()
             ))
         })?;

@@ -11,7 +11,11 @@ pub(super) struct Pem {
     pub(super) der: Vec<u8>,
 }
 
-/// Decodes the first block of a PEM file. The error describes the reason.
+/// The label of a block that `openssl ecparam -genkey` writes before the key. The key names its curve, too.
+const EC_PARAMETERS: &str = "EC PARAMETERS";
+
+/// Decodes the first block of a PEM file, without the parameters of a curve before it. The error describes the
+/// reason.
 pub(super) fn decode(text: &[u8]) -> Result<Pem, String> {
     if text.len() > PEM_BYTES {
         return Err(format!("a PEM file has at most {PEM_BYTES} bytes"));
@@ -21,7 +25,7 @@ pub(super) fn decode(text: &[u8]) -> Result<Pem, String> {
     let mut lines = text.lines().map(str::trim);
     let label = lines.find_map(|line| {
         let label = line.strip_prefix("-----BEGIN ")?.strip_suffix("-----")?;
-        Some(label.to_owned())
+        (label != EC_PARAMETERS).then(|| label.to_owned())
     });
     let label = label.ok_or_else(missing)?;
     let end = format!("-----END {label}-----");
@@ -57,6 +61,7 @@ pub(super) enum PublicKey<'a> {
 /// `AlgorithmIdentifier`s without their outer tag: rsaEncryption with NULL (RFC 3279 section 2.3.1),
 /// id-ecPublicKey with the curve (RFC 5480), id-Ed25519 (RFC 8410).
 const RSA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
+const EC: &[u8] = b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01";
 const P256: &[u8] = b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
 const P384: &[u8] = b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x22";
 const ED25519: &[u8] = b"\x06\x03\x2b\x65\x70";
@@ -64,6 +69,42 @@ const ED25519: &[u8] = b"\x06\x03\x2b\x65\x70";
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
+const OCTET_STRING: u8 = 0x04;
+
+/// The context-specific tags of the curve and of the public key in an `ECPrivateKey`.
+const CURVE: u8 = 0xa0;
+const PUBLIC_KEY: u8 = 0xa1;
+
+/// A private key of a curve, with its public key.
+pub(super) struct EcPrivateKey<'a> {
+    /// `true` for P-384, `false` for P-256.
+    pub(super) is_p384: bool,
+    pub(super) private: &'a [u8],
+    pub(super) public: &'a [u8],
+}
+
+/// Parses an `ECPrivateKey` (RFC 5915 section 3) with its optional members, which OpenSSL writes.
+pub(super) fn ec_private_key(der: &[u8]) -> Result<EcPrivateKey<'_>, String> {
+    let parse = || {
+        let mut key = Der(whole(der, SEQUENCE)?);
+        (key.next(INTEGER)? == [1]).then_some(())?;
+        let (private, curve) = (key.next(OCTET_STRING)?, key.next(CURVE)?);
+        let public = whole(key.next(PUBLIC_KEY)?, BIT_STRING)?.strip_prefix(&[0])?;
+        key.0.is_empty().then_some((private, curve, public))
+    };
+    let (private, curve, public) =
+        parse().ok_or("the EC private key is not valid DER, or lacks its curve or public key")?;
+    // In an `AlgorithmIdentifier`, the curve follows the object identifier of EC keys.
+    let is = |algorithm: &[u8]| algorithm.strip_prefix(EC) == Some(curve);
+    match is(P256) || is(P384) {
+        true => Ok(EcPrivateKey {
+            is_p384: is(P384),
+            private,
+            public,
+        }),
+        false => Err("the EC private key is not of P-256 or P-384".to_owned()),
+    }
+}
 
 /// Parses a `SubjectPublicKeyInfo` (RFC 5280 section 4.1).
 pub(super) fn subject_public_key(der: &[u8]) -> Result<PublicKey<'_>, String> {
@@ -147,6 +188,16 @@ mod tests {
         let pem =
             decode(b"about\n-----BEGIN A B-----\r\nAAAA\r\nAQ==\r\n-----END A B-----\r\n").unwrap();
         assert_eq!((&*pem.label, &*pem.der), ("A B", &[0, 0, 0, 1][..]));
+        let parameters =
+            "-----BEGIN EC PARAMETERS-----\nBgUrgQQAIg==\n-----END EC PARAMETERS-----\n";
+        let key = "-----BEGIN A-----\nAAAA\n-----END A-----\n";
+        assert_eq!(
+            decode((parameters.to_owned() + key).as_bytes())
+                .unwrap()
+                .label,
+            "A"
+        );
+        assert!(decode(parameters.as_bytes()).is_err());
     }
 
     #[test]

@@ -25,7 +25,8 @@ const MAX_DEPTH: usize = 120;
 /// It serialises as an object: `{"index", "key", "url", "status", "ms", "attempts", "body"}`. The
 /// body is JSON if the answer is JSON; otherwise it is a string, or base64 with
 /// `"encoding": "base64"` if it isn't UTF-8. A failed result has
-/// `"error": {"type", "title", "detail"}`, and also `status` and `body` if there was an answer.
+/// `"error": {"type", "title", "detail"}`, and also `status` and `body` if there was an answer. So the body of an
+/// answer whose type is JSON is a JSON value, unless there is an error or the body is empty.
 /// Empty members are omitted. [`with_headers`](Self::with_headers) adds the answer's headers.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -41,9 +42,10 @@ pub struct GatherResult {
     pub attempts: u32,
     /// The duration of the call.
     pub timing: Timing,
-    /// The answer, if its status is a success and its body is complete and not compressed
-    /// (compression is accepted if the call has an `Accept-Encoding`). Otherwise the error;
-    /// [`Error::answer`] returns an answer whose status isn't a success.
+    /// The answer, if its status is a success, its body is complete and not compressed
+    /// (compression is accepted if the call has an `Accept-Encoding`), and a body whose type is JSON is
+    /// empty or valid JSON. Otherwise the error;
+    /// [`Error::answer`] returns an answer whose status isn't a success, or whose body isn't valid JSON.
     pub outcome: Result<Answer, Error>,
 }
 
@@ -133,17 +135,33 @@ impl Answer {
         }
     }
 
+    fn is_named_json(&self) -> bool {
+        let content_type = readable_type(&self.headers);
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case("application/json") || essence.ends_with("+json")
+    }
+
+    /// Checks a body whose type is JSON. It may be empty, as in a response to HEAD.
+    ///
+    /// # Errors
+    /// It isn't valid JSON, or is nested deeper than `MAX_DEPTH`.
+    pub(super) fn check_json(&self) -> Result<(), Error> {
+        let is_readable = !self.body.is_empty() && check_unencoded(&self.headers).is_ok();
+        if !is_readable || !self.is_named_json() {
+            return Ok(());
+        }
+        let mut bom = [0; 3];
+        let bom = BOM.encode_utf8(&mut bom).as_bytes();
+        let json = self.body.strip_prefix(bom).unwrap_or(&self.body);
+        json::check(json, MAX_DEPTH).map_err(|error| Error::new(Kind::BodyNotJson(error)))
+    }
+
     /// Returns the body as JSON on one line, if it is JSON.
     fn as_json(&self) -> Option<Box<RawValue>> {
         let text = self.text().ok()?;
         let text = text.strip_prefix(BOM).unwrap_or(text);
-        let is_named_json = {
-            let content_type = readable_type(&self.headers);
-            let essence = content_type.split(';').next().unwrap_or_default().trim();
-            essence.eq_ignore_ascii_case("application/json") || essence.ends_with("+json")
-        };
         // A number or a word without a JSON content type is text.
-        if !is_named_json && !text.trim_start().starts_with(['{', '[']) {
+        if !self.is_named_json() && !text.trim_start().starts_with(['{', '[']) {
             return None;
         }
         json::check(text.as_bytes(), MAX_DEPTH).ok()?;

@@ -6,7 +6,7 @@ use headwater_auth::{AuthError, Authenticator, Identity};
 use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 
 use super::{Access, Denied};
-use crate::{Options, options::Cors, requests::cross_origin::Page};
+use crate::{Options, requests::cross_origin::Page};
 
 /// The name of the cookie. Browsers take a cookie of this prefix only over https, or from localhost
 /// (RFC 6265bis §4.1.3.1).
@@ -42,13 +42,7 @@ impl Access {
         }
         if let Some(token) = cookie(&parts.headers) {
             let is_safe = matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
-            let is_trusted = match Page::of(options, &parts.uri, &parts.headers) {
-                Page::Own => true,
-                // `Cors::Any` allows every page, so it trusts none.
-                Page::Allowed(_) => options.cors != Cors::Any,
-                Page::None | Page::Foreign => false,
-            };
-            if !is_safe && !is_trusted {
+            if !is_safe && !Page::is_trusted(options, &parts.uri, &parts.headers) {
                 return Err(Denied::ForeignPage);
             }
             return self.verify(token);

@@ -9,7 +9,7 @@ use headwater_log::Error;
 use http::{HeaderValue, header};
 
 use super::hook::Refused;
-use crate::error::Failure;
+use crate::{error::Failure, requests::cross_origin::FOREIGN_PAGE};
 
 /// The challenge of a refusal by the app.
 const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
@@ -73,10 +73,10 @@ impl Denied {
             Self::Refused(refused) => refused.problem(),
             Self::ForeignPage => Problem::new(StatusCode::FORBIDDEN)
                 .detail(
-                    "a cookie authorizes a request that changes something only if its `Origin` is the hub's own or \
-                     an allowed one",
+                    "a cookie authorizes a request that changes something only if its page is of the hub's own \
+                     origin or of one that `cors` lists",
                 )
-                .with("code", "foreign_page"),
+                .with("code", FOREIGN_PAGE),
         }
     }
 

@@ -24,6 +24,10 @@ const AGAIN_PATIENCE: Duration = Duration::from_millis(500);
 pub enum Decision {
     /// The request is allowed to take this action on this stream, and nothing else. Without a stream, the
     /// action is allowed on all streams: a listing or `/events` shows everything.
+    ///
+    /// **For `POST /tickets`**, which asks about the action `read` without a stream, the ticket is good for one
+    /// read of any stream or of `/events`, as the app isn't asked again when it is used. Return
+    /// [`Identity`](Self::Identity) there, unless the sender may read everything.
     Allow,
     /// The request is of this identity, and its grants decide about everything that the request is for:
     /// also which streams a listing and `/events` show, from which stream a fork may be made, and

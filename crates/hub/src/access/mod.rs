@@ -44,7 +44,7 @@ pub(crate) use self::{
     guard::{Guards, Need},
     hook::Hook,
     lease::Lease,
-    tickets::issue_ticket,
+    tickets::{describe_tickets, issue_ticket},
 };
 pub use self::{hook::Decision, options::Auth};
 

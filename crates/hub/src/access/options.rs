@@ -63,8 +63,8 @@ impl Auth {
     /// URL's host has to be one that the system trusts, or [`jwks_ca`](Self::jwks_ca).
     ///
     /// # Errors
-    /// The URL is neither https nor http at a loopback address, or the authenticator doesn't verify
-    /// tokens with a set.
+    /// The URL is neither https nor http at a loopback address, its host is a link-local address, or the
+    /// authenticator doesn't verify tokens with a set.
     #[cfg(feature = "jwks")]
     pub fn jwks_url(mut self, url: &str) -> Result<Self, JwksUrlError> {
         if !self.authenticator.takes_jwks() {

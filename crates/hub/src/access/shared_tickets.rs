@@ -194,7 +194,7 @@ mod tests {
 
     fn ticket() -> SharedTicket {
         let identity = Identity::anonymous(Grants::none());
-        let ticket = Tickets::new().issue_shared(identity, SystemTime::now());
+        let ticket = Tickets::new().issue_shared(identity, None, SystemTime::now());
         ticket.unwrap()
     }
 

@@ -13,8 +13,8 @@ use crate::limits::INGEST_FIRST_WATCH;
 #[derive(Clone, Copy, Debug)]
 struct WatcherCount {
     watchers: usize,
-    /// The time at which the job ends if there is no watcher by then. `None` if that time can't be
-    /// represented: it never ends.
+    /// The time at which the job ends if there is no watcher by then. It has no meaning while there are any. `None` if
+    /// that time can't be represented: it never ends.
     until: Option<Instant>,
 }
 
@@ -41,15 +41,11 @@ impl Watchers {
 
     /// Counts one more watcher until the value is dropped.
     pub(super) fn enter(self: &Arc<Self>) -> WatchGuard {
-        self.count(|watchers| watchers.saturating_add(1));
-        WatchGuard(Arc::clone(self))
-    }
-
-    fn count(&self, change: impl FnOnce(usize) -> usize) {
-        self.present.send_modify(|present| {
-            present.watchers = change(present.watchers);
-            present.until = Instant::now().checked_add(self.keep_for);
-        });
+        self.present.send_modify(|present| present.watchers += 1);
+        WatchGuard {
+            watchers: Arc::clone(self),
+            has_watched: true,
+        }
     }
 
     /// Waits until there were no watchers for `keep_for`. Uses a timer only while there are none.
@@ -75,11 +71,28 @@ impl Watchers {
 
 /// A watcher of a stream.
 #[derive(Debug)]
-pub(crate) struct WatchGuard(Arc<Watchers>);
+pub(crate) struct WatchGuard {
+    watchers: Arc<Watchers>,
+    has_watched: bool,
+}
+
+impl WatchGuard {
+    /// Leaves as one that has read nothing: the first watcher still has its time to arrive.
+    #[cfg(feature = "relay")]
+    pub(crate) fn cancel(mut self) {
+        self.has_watched = false;
+    }
+}
 
 impl Drop for WatchGuard {
     fn drop(&mut self) {
-        self.0.count(|watchers| watchers.saturating_sub(1));
+        let Watchers { present, keep_for } = &*self.watchers;
+        present.send_modify(|present| {
+            present.watchers = present.watchers.saturating_sub(1);
+            if self.has_watched {
+                present.until = Instant::now().checked_add(*keep_for);
+            }
+        });
     }
 }
 
@@ -114,6 +127,24 @@ mod tests {
         assert!(!waiting.is_finished());
         waiting.await.unwrap();
         assert_eq!(start.elapsed(), Duration::from_secs(10));
+    }
+
+    #[cfg(feature = "relay")]
+    #[tokio::test(start_paused = true)]
+    async fn one_that_only_starts_the_job_leaves_the_first_watcher_its_time() {
+        let watchers = Arc::new(Watchers::new(Duration::ZERO));
+        let start = Instant::now();
+        watchers.enter().cancel();
+        watchers.unwatched().await;
+        assert_eq!(start.elapsed(), INGEST_FIRST_WATCH);
+        // It leaves the time of one that has watched, too.
+        let watchers = Arc::new(Watchers::new(Duration::from_secs(60)));
+        let (start, other) = (Instant::now(), watchers.enter());
+        drop(watchers.enter());
+        tokio::time::sleep(Duration::from_secs(59)).await;
+        other.cancel();
+        watchers.unwatched().await;
+        assert_eq!(start.elapsed(), Duration::from_secs(60));
     }
 
     #[tokio::test(start_paused = true)]

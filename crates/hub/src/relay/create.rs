@@ -255,6 +255,10 @@ async fn make(hub: Arc<HubState>, plan: Plan) -> Result<Relay, Refusal> {
         .with_permit(place);
     let started = hub.ingest_jobs.start(fill, move || items(upstream)).await;
     let started = started.map_err(|problem| Refusal::storage(&problem))?;
+    // The request that starts a relay reads nothing.
+    if let Some(watch) = started.watch {
+        watch.cancel();
+    }
     if !started.is_new {
         // A stream of that name was created since the lookup.
         return Err(Refusal::stream_taken());

@@ -72,7 +72,7 @@ description! {
         /// An existing relay is joined
         OK [CONTENT_LOCATION UPSTREAM_CONTENT_TYPE]
         /// A header or a parameter is invalid, or the upstream redirects
-        BAD_REQUEST: ErrorView
+        BAD_REQUEST: ErrorView [UPSTREAM_STATUS]
         /// The upstream is not allowed, or the request is from a page that may not use the hub
         FORBIDDEN: ErrorView
         /// The body stopped arriving

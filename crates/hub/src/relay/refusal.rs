@@ -94,11 +94,13 @@ impl Refusal {
             headers,
             ..
         } = *self.0;
-        let problem = Problem::new(status).detail(message);
         let said = headers.get(header_names::UPSTREAM_STATUS);
         match said.and_then(|status| status.to_str().ok()?.parse::<u16>().ok()) {
-            Some(status) => problem.with("upstream_status", status),
-            None => problem,
+            // The handler has named the upstream: a redirect isn't its client's fault either.
+            Some(said) => Problem::new(StatusCode::BAD_GATEWAY)
+                .detail(message)
+                .with("upstream_status", said),
+            None => Problem::new(status).detail(message),
         }
     }
 
@@ -214,8 +216,9 @@ impl From<OpenError> for Refusal {
                 Self::new(StatusCode::GATEWAY_TIMEOUT, "UPSTREAM_TIMEOUT", message)
             }
             // §4.1: no redirect is followed, even to an allowed URL.
-            OpenError::Redirect { .. } => {
+            OpenError::Redirect { status } => {
                 Self::new(StatusCode::BAD_REQUEST, "REDIRECT_NOT_ALLOWED", message)
+                    .header(header_names::UPSTREAM_STATUS, status.as_u16().into())
             }
             OpenError::Connect(_) | OpenError::Encoded(_) => bad_gateway(message),
             OpenError::Status {

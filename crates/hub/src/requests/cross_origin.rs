@@ -12,6 +12,9 @@ use crate::{
 /// Metadata §2.3). Scripts can't set it.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
+/// The `code` of a refusal because of the page that makes the request.
+pub(crate) const FOREIGN_PAGE: &str = "foreign_page";
+
 /// The page that makes a request, as reported by its browser.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Page {
@@ -28,18 +31,31 @@ pub(crate) enum Page {
 impl Page {
     /// Classifies a request. `uri` is the request's target, which takes precedence over its `Host`.
     pub(crate) fn of(options: &Options, uri: &Uri, headers: &HeaderMap) -> Self {
+        Self::under(&options.cors, options, uri, headers)
+    }
+
+    /// Returns `true` for a page of the hub's own origin, or of one that the options list by its name. Its
+    /// user's cookie authorizes changes. [`Cors::Any`] and [`Cors::Loopback`] name no page, so they trust none.
+    pub(crate) fn is_trusted(options: &Options, uri: &Uri, headers: &HeaderMap) -> bool {
+        let listed = match &options.cors {
+            Cors::Only(_) => &options.cors,
+            Cors::Any | Cors::Loopback | Cors::Off => &Cors::Off,
+        };
+        let page = Self::under(listed, options, uri, headers);
+        matches!(page, Self::Own | Self::Allowed(_))
+    }
+
+    fn under(cors: &Cors, options: &Options, uri: &Uri, headers: &HeaderMap) -> Self {
         let mut origins = headers.get_all(header::ORIGIN).iter();
         let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
         match (origins.next(), origins.next()) {
             (None, _) => match site {
                 None | Some(b"none") => Self::None,
                 Some(b"same-origin") => Self::Own,
-                Some(_) if options.cors == Cors::Any => Self::Allowed(None),
+                Some(_) if *cors == Cors::Any => Self::Allowed(None),
                 Some(_) => Self::Foreign,
             },
-            (Some(origin), None) if options.cors.allows(origin) => {
-                Self::Allowed(Some(origin.clone()))
-            }
+            (Some(origin), None) if cors.allows(origin) => Self::Allowed(Some(origin.clone())),
             // A browser that reports the relation is right even behind a proxy that sends another
             // host name.
             (Some(origin), None) => match site {
@@ -47,7 +63,7 @@ impl Page {
                 None | Some(b"none") if is_own(options, uri, headers, origin) => Self::Own,
                 _ => Self::Foreign,
             },
-            (Some(_), Some(_)) if options.cors == Cors::Any => Self::Allowed(None),
+            (Some(_), Some(_)) if *cors == Cors::Any => Self::Allowed(None),
             (Some(_), Some(_)) => Self::Foreign,
         }
     }
@@ -72,7 +88,8 @@ pub(crate) fn refusal(headers: &HeaderMap) -> Problem {
         Some(Ok(origin)) => format!("a page of the origin {origin:?}"),
         _ => "a page of another site".to_owned(),
     };
-    Problem::new(StatusCode::FORBIDDEN).detail(format!(
+    let problem = Problem::new(StatusCode::FORBIDDEN).with("code", FOREIGN_PAGE);
+    problem.detail(format!(
         "the request comes from {page}, which may not use this hub. If it may, list its origin: `headwater serve --cors`, `cors` in its \
          file, or `Options::cors` in code. Where it is the hub's own, behind a proxy that changes the Host, have the proxy send it \
          on, or set the public URL: `--public-url`"
@@ -323,6 +340,35 @@ mod tests {
         ];
         assert_eq!(page(Cors::Loopback, HUB, &two), Page::Foreign);
         assert_eq!(page(Cors::Any, HUB, &two), Page::Allowed(None));
+    }
+
+    #[test]
+    fn only_own_and_listed_pages_are_trusted_with_a_cookie() {
+        let trusted = |cors, headers: &[(&'static str, &str)]| {
+            let mut map = HeaderMap::new();
+            map.insert("host", HUB.parse().unwrap());
+            for (name, value) in headers {
+                map.append(*name, value.parse().unwrap());
+            }
+            Page::is_trusted(&Options::new().cors(cors), &Uri::from_static("/"), &map)
+        };
+        let only = || Cors::Only(vec!["https://a.example".to_owned()]);
+        for cors in [Cors::Any, Cors::Loopback, Cors::Off, only()] {
+            let is_only = cors == only();
+            for (headers, expected) in [
+                (&[("origin", "http://127.0.0.1:8000")][..], true),
+                (&[("sec-fetch-site", "same-origin")], true),
+                (&[("origin", "https://a.example")], is_only),
+                (&[("origin", "http://localhost:5173")], false),
+                (&[("origin", "http://127.0.0.1:8001")], false),
+                (&[("sec-fetch-site", "same-site")], false),
+                (&[("origin", "null")], false),
+                (&[], false),
+            ] {
+                let is_trusted = trusted(cors.clone(), headers);
+                assert_eq!(is_trusted, expected, "{cors:?} {headers:?}");
+            }
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     convert::Infallible,
+    fmt,
     net::{IpAddr, Ipv6Addr, SocketAddr},
 };
 
@@ -39,6 +40,12 @@ impl Peer {
     /// Returns the host that sent the current request, for the streams of an app's handlers.
     pub(crate) fn current() -> Option<Self> {
         headwater::client_address().map(|address| Self::new(address.ip()))
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

@@ -5,6 +5,10 @@ use crate::{Algorithm, Claims, Grant, Grants};
 
 #[test]
 fn each_kind_of_key_verifies_what_its_private_key_signs() {
+    // As `openssl ecparam -genkey` writes it.
+    let parameters =
+        "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
+    let after_parameters = [parameters.as_bytes(), pem!("p256_sec1")].concat();
     for (private, public, algorithms) in [
         (pem!("rsa"), pem!("rsa.pub"), &Algorithm::ALL[3..9]),
         (
@@ -14,6 +18,9 @@ fn each_kind_of_key_verifies_what_its_private_key_signs() {
         ),
         (pem!("p256"), pem!("p256.pub"), &[Algorithm::Es256]),
         (pem!("p384"), pem!("p384.pub"), &[Algorithm::Es384]),
+        (pem!("p256_sec1"), pem!("p256.pub"), &[Algorithm::Es256]),
+        (pem!("p384_sec1"), pem!("p384.pub"), &[Algorithm::Es384]),
+        (&after_parameters, pem!("p256.pub"), &[Algorithm::Es256]),
         (pem!("ed25519"), pem!("ed25519.pub"), &[Algorithm::EdDsa]),
     ] {
         let options = || JwtOptions::public_key(public).unwrap();
@@ -65,8 +72,21 @@ fn a_weak_or_unsupported_key_is_refused_with_the_reason() {
         let error = VerificationKey::from_pem(pem).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     }
+    let p256 = std::str::from_utf8(pem!("p256_sec1")).unwrap();
+    // The last byte of the curve's identifier, and one of the public key.
+    let other_curve = p256.replace("AwEHoUQD", "AwEBoUQD");
+    let swapped = p256.replace("ptyiTKymR", "ptyiTKymS");
+    let rsa = "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n";
     for (pem, part) in [
-        (pem!("p256_sec1"), "pkcs8 -topk8"),
+        (
+            other_curve.as_bytes(),
+            "the EC private key is not of P-256 or P-384",
+        ),
+        (swapped.as_bytes(), "and its public key differ"),
+        (
+            rsa.as_bytes(),
+            "not a private key of RSA (2048 to 4096 bits), P-256, P-384 or Ed25519",
+        ),
         (pem!("p256.pub"), "has a PUBLIC KEY"),
     ] {
         let error = SigningKey::from_pem(pem).unwrap_err().to_string();

@@ -143,11 +143,15 @@ impl Underway {
     }
 }
 
-/// An answer whose status isn't a success is an error that contains it.
+/// An answer whose status isn't a success, or whose body isn't the JSON that it should be, is an error that
+/// contains it.
 pub(super) fn judge(call: &Prepared, answer: Answer) -> Result<Answer, Error> {
-    if answer.status.is_success() {
-        return Ok(answer);
-    }
-    let error = refusal(answer.status, &readable_type(&answer.headers), &answer.body);
+    let error = match answer.status.is_success() {
+        true => match answer.check_json() {
+            Ok(()) => return Ok(answer),
+            Err(error) => error,
+        },
+        false => refusal(answer.status, &readable_type(&answer.headers), &answer.body),
+    };
     Err(error.at(&call.place()).with_answer(answer))
 }

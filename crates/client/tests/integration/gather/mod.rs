@@ -228,6 +228,26 @@ twins! {
         assert_eq!(with_headers["headers"]["content-type"], "application/json");
     }
 
+    fn a_json_body_that_isnt_json_is_an_error_with_the_body_as_text() {
+        let bodies = ["{\"a\":", "\"{\\\"a\\\":\"", "", "nothing", "[]"];
+        let server = Server::start(move |call| {
+            call.respond("200 OK", "application/json", bodies[usize::try_from(number(call)).unwrap()]);
+        });
+        let calls = (0..bodies.len()).map(|n| Call::get(server.url(&format!("/{n}"))));
+        let results = gathered(client::gather(calls.collect::<Vec<_>>()).ordered().send());
+        let wrong = ["json", "", "", "json", ""];
+        for ((result, kind), body) in results.iter().zip(wrong).zip(bodies) {
+            let shown = serde_json::to_value(result).unwrap();
+            assert_eq!(shown["error"]["type"].as_str().unwrap_or_default(), kind, "{shown}");
+            assert_eq!(shown["status"], 200);
+            assert_eq!(result.answer().unwrap().text().unwrap(), body);
+        }
+        let shown = serde_json::to_value(&results[0]).unwrap();
+        assert_eq!(shown["body"], "{\"a\":");
+        let detail = shown["error"]["detail"].as_str().unwrap();
+        assert!(detail.contains("the body is not JSON: "), "{detail}");
+    }
+
     fn equal_calls_share_the_result_of_the_first_in_flight() {
         let server = Server::start(|call| {
             thread::sleep(Duration::from_millis(200));

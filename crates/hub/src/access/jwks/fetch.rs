@@ -79,9 +79,13 @@ impl Source {
         let origin = format!("{}://{host}:{port}", url.scheme());
         let egress = Egress::allow([&*origin].into_iter().chain(PRIVATE));
         let egress = egress.map_err(|error| failed(error.to_string()))?;
-        egress
-            .check(&url)
-            .map_err(|error| failed(error.to_string()))?;
+        // A rule that names an address allows it, whatever it is.
+        let nameless = Egress::allow(["http://*:*", "https://*:*"].into_iter().chain(PRIVATE));
+        let nameless = nameless.map_err(|error| failed(error.to_string()))?;
+        for rules in [&egress, &nameless.with_this_machine()] {
+            let checked = rules.check(&url);
+            checked.map_err(|error| failed(error.to_string()))?;
+        }
         Ok(Self {
             url,
             egress,
@@ -259,6 +263,10 @@ mod tests {
             "https://10.0.0.7:8443/keys",
             #[cfg(feature = "tls")]
             "https://[fd00::7]/keys",
+            #[cfg(feature = "tls")]
+            "https://127.0.0.1/keys",
+            #[cfg(feature = "tls")]
+            "https://8.8.8.8/keys",
             "http://localhost:8080/keys",
             "http://127.0.0.1:8080/keys",
             "http://[::1]:8080/keys",
@@ -266,6 +274,11 @@ mod tests {
             assert!(Source::new(url).is_ok(), "{url}: {:?}", Source::new(url));
         }
         for url in [
+            "https://169.254.169.254/latest/keys",
+            "https://[fe80::1]/keys",
+            "https://[::ffff:169.254.169.254]/keys",
+            "https://2852039166/keys",
+            "https://0.0.0.0/keys",
             "http://id.example.com/jwks.json?secret",
             "http://10.0.0.7/keys",
             "https://user:pass@id.example.com/",

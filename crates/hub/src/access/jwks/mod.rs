@@ -146,15 +146,16 @@ impl Follower {
             // A request that sees the end of the fetch also sees its keys.
             let mut cache = self.cache.lock();
             let now = self.clock.now();
-            if result.is_ok() {
-                self.has_keys.store(true, Ordering::Release);
-            }
+            let is_first = result.is_ok() && !self.has_keys.swap(true, Ordering::AcqRel);
             cache.update(result.ok(), now);
             let jwks = cache.current(now);
             let (keys, skipped) = (jwks.len(), jwks.skipped().to_vec());
             has_changed = self.authenticator.set_jwks(jwks);
-            if has_changed {
+            if has_changed || is_first {
                 tracing::info!(url = %self.source, keys, "the keys of tokens have changed");
+                if keys == 0 {
+                    tracing::warn!(url = %self.source, "the JWK Set has no usable key: all tokens are refused");
+                }
                 for reason in skipped {
                     tracing::warn!(url = %self.source, "a key is skipped: {reason}");
                 }

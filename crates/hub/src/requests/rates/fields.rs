@@ -98,6 +98,14 @@ pub(super) fn note(headers: &mut HeaderMap, usage: &Usage) {
     }
 }
 
+/// Returns a number of things of a name.
+fn count(number: u32, name: &str) -> String {
+    match number {
+        1 => format!("1 {name}"),
+        _ => format!("{number} {name}s"),
+    }
+}
+
 /// Returns the response to a use that isn't allowed now.
 pub(super) fn refusal(excess: Excess, usage: &Usage) -> Failure {
     let rates = usage.rates();
@@ -112,20 +120,19 @@ pub(super) fn refusal(excess: Excess, usage: &Usage) -> Failure {
                 _ => "hour",
             };
             let (amount, burst) = (rate.amount(), rate.max_burst());
-            format!("at most {amount} {what} a {period}, and {burst} at once")
+            let amount = count(amount.get(), what);
+            format!("at most {amount} a {period}, and {burst} at once")
         }
         None => String::new(),
     };
     let allowed = match quantity {
-        Quantity::Requests => of(rates.requests, "requests"),
-        Quantity::Messages => of(rates.messages, "messages"),
-        Quantity::Bytes => of(rates.bytes, "bytes of bodies"),
-        Quantity::Created => of(rates.created, "new streams"),
+        Quantity::Requests => of(rates.requests, "request"),
+        Quantity::Messages => of(rates.messages, "message"),
+        Quantity::Bytes => of(rates.bytes, "byte"),
+        Quantity::Created => of(rates.created, "new stream"),
         Quantity::Open => {
-            format!(
-                "at most {} live readers at the same time",
-                rates.open.unwrap_or(0)
-            )
+            let open = count(rates.open.unwrap_or(0), "live reader");
+            format!("at most {open} at the same time")
         }
     };
     let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS)
@@ -225,11 +232,27 @@ mod tests {
             "this sender may have at most 90 requests a minute, and 5 at once: retry in 2 s";
         assert_eq!(problem["detail"], detail);
 
+        let usage = Usage::new("requests=1,open=1".parse().unwrap());
+        let excess = Excess {
+            quantity: Quantity::Requests,
+            wait: Some(Duration::from_secs(1)),
+        };
+        let (problem, _) = refusal(excess, &usage).into_parts();
+        let problem = serde_json::to_value(&problem).unwrap();
+        let detail = "this sender may have at most 1 request a second, and 1 at once: retry in 1 s";
+        assert_eq!(problem["detail"], detail);
+
         let excess = Excess {
             quantity: Quantity::Open,
             wait: None,
         };
-        let (_, headers) = refusal(excess, &usage).into_parts();
+        let (problem, headers) = refusal(excess, &usage).into_parts();
+        let problem = serde_json::to_value(&problem).unwrap();
+        let detail = "this sender may have at most 1 live reader at the same time: retry in";
+        assert!(
+            problem["detail"].as_str().unwrap().starts_with(detail),
+            "{problem}"
+        );
         assert_eq!(text(&headers, &RATELIMIT).as_deref(), Some("\"open\";r=0"));
         let retry = OPEN_RETRY.as_secs().to_string();
         assert_eq!(text(&headers, &header::RETRY_AFTER), Some(retry));

@@ -1,6 +1,10 @@
 //! The credentials that are accepted, and their scope.
 
+use std::net::SocketAddr;
+
+use axum::{body::Body, extract::ConnectInfo};
 use headwater::test::TestClient;
+use headwater_auth::limits::TICKETS_PER_SENDER;
 use headwater_hub::Hub;
 use headwater_log::MemoryLog;
 use tower::ServiceExt as _;
@@ -113,9 +117,7 @@ async fn two_authorization_headers_are_refused() {
         let request = (0..count).fold(request, |request, _| {
             request.header("authorization", &value)
         });
-        let request = request
-            .body(axum::body::Body::empty())
-            .expect("it is valid");
+        let request = request.body(Body::empty()).expect("it is valid");
         let response = hub.app().into_router().oneshot(request).await;
         assert_eq!(
             response.expect("it is infallible").status(),
@@ -189,6 +191,40 @@ async fn a_ticket_authorizes_one_get_that_reads() {
 }
 
 #[tokio::test]
+async fn tickets_without_a_subject_count_for_the_address() {
+    let options = Options::new().auth(Auth::new(authenticator()));
+    let hub = Hub::with_options(Arc::new(MemoryLog::default()), options);
+    let app = hub.app().into_router();
+    let nameless = Claims::new(SystemTime::now() + HOUR).audience(AUDIENCE);
+    let nameless = mint(&SECRET, &nameless);
+    let named = token("read:a", HOUR);
+    let ask = async |host: [u8; 4], token: &str| {
+        let post =
+            http::Request::post("/tickets").header("authorization", format!("Bearer {token}"));
+        let post = post.extension(ConnectInfo(SocketAddr::from((host, 1))));
+        let post = post.body(Body::empty()).expect("it is a request");
+        app.clone().oneshot(post).await.expect("it never fails")
+    };
+    let (one, other) = ([192, 0, 2, 1], [192, 0, 2, 2]);
+    for _ in 0..TICKETS_PER_SENDER {
+        assert_eq!(ask(one, &nameless).await.status(), 200);
+    }
+    let refused = ask(one, &nameless).await;
+    assert_eq!(refused.status(), 429);
+    assert_eq!(refused.headers()["retry-after"], "30");
+    let problem = axum::body::to_bytes(refused.into_body(), 1000).await;
+    let problem = problem.expect("it is complete");
+    assert!(
+        problem
+            .windows(18)
+            .any(|part| part == b"\"too_many_tickets\""),
+        "{problem:?}"
+    );
+    assert_eq!(ask(other, &nameless).await.status(), 200);
+    assert_eq!(ask(one, &named).await.status(), 200);
+}
+
+#[tokio::test]
 async fn a_ticket_of_a_revoked_key_is_refused() {
     let mut key = String::new();
     let hub = Guarded::with("", |file| {
@@ -225,13 +261,12 @@ async fn a_cookie_reads_and_writes_only_for_pages_of_the_hub() {
         send(Method::POST, &[("origin", "http://hub.example")]).await,
         "204"
     );
-    // Allowed by the default of `cors`.
-    assert_eq!(
-        send(Method::POST, &[("origin", "http://localhost:5173")]).await,
-        "204"
-    );
+    // The default of `cors` allows such a page, but doesn't list it.
+    let local = ("origin", "http://localhost:5173");
+    assert_eq!(send(Method::POST, &[local]).await, "foreign_page");
+    assert_eq!(send(Method::GET, &[local]).await, "200");
     let foreign = send(Method::POST, &[("origin", "https://evil.example")]).await;
-    assert_eq!(foreign, "no code");
+    assert_eq!(foreign, "foreign_page");
     // The header takes precedence.
     let garbage = send(Method::GET, &[("authorization", "Bearer garbage")]).await;
     assert_eq!(garbage, "token_malformed");

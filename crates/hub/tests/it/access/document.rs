@@ -144,3 +144,11 @@ async fn the_documents_and_the_health_checks_are_public() {
         assert_eq!(response.status(), 200, "{path}");
     }
 }
+
+#[tokio::test]
+async fn the_limit_of_tickets_is_documented() {
+    let document = Guarded::new().request(Method::GET, "/openapi.json").send();
+    let document = document.await.json::<Value>().await;
+    let refusal = &document["paths"]["/tickets"]["post"]["responses"]["429"];
+    assert!(refusal["headers"]["Retry-After"].is_object(), "{refusal}");
+}

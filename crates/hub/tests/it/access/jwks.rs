@@ -282,6 +282,32 @@ async fn rotations_in_a_row_are_noticed_within_the_interval() {
 }
 
 #[tokio::test]
+async fn a_key_is_withdrawn_also_if_no_other_key_of_the_set_is_usable() {
+    let (key, mut other) = (IssuerKey::new("a"), IssuerKey::new("b"));
+    other.jwk["crv"] = json!("Ed448");
+    let issuer = Issuer::start(Mode::Good, &[&key, &other]).await;
+    let hub = hub_at(&issuer.url("/jwks"), FAST);
+    assert!(is_accepted(&hub, &key.token()).await);
+    issuer.publish(&[&other]);
+    until("a token of an unknown key causes a fetch", async || {
+        assert_eq!(
+            code(read(&hub, &other.token()).await).await,
+            "token_unknown_key"
+        );
+        !is_accepted(&hub, &key.token()).await
+    })
+    .await;
+    let refused = read(&hub, &key.token()).await;
+    assert_eq!(code(refused).await, "token_unknown_key");
+    assert_eq!(hub.client.get("/readyz").send().await.status(), 200);
+    issuer.publish(&[&key]);
+    until("it is published again", async || {
+        is_accepted(&hub, &key.token()).await
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn without_keys_tokens_are_answered_with_503_and_all_else_is_served() {
     let key = IssuerKey::new("a");
     let folder = tempfile::tempdir().expect("there is room");

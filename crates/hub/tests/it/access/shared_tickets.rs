@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use headwater::test::TestClient;
 use headwater_auth::{
     Identity,
-    limits::{TICKET_LIFE, TICKETS_PER_SUBJECT},
+    limits::{TICKET_LIFE, TICKETS_PER_SENDER},
 };
 use headwater_hub::{Decision, Hub};
 use headwater_log::{
@@ -255,7 +255,7 @@ async fn a_log_that_fails_is_told_apart_from_a_ticket_that_isnt_valid() {
     // One that isn't issued doesn't count.
     for fault in [Fault::Append, Fault::Outcome, Fault::Silence] {
         hubs.log.set(fault);
-        for _ in 0..=TICKETS_PER_SUBJECT {
+        for _ in 0..=TICKETS_PER_SENDER {
             check(hubs.ask(0, &hubs.key).send().await).await;
         }
     }
@@ -333,7 +333,7 @@ async fn an_identity_that_no_other_hub_can_verify_has_tickets_of_its_hub() {
 async fn tickets_are_counted_by_the_hub_that_issues_them() {
     let hubs = Hubs::new().await;
     let mut tickets = Vec::new();
-    for _ in 0..TICKETS_PER_SUBJECT {
+    for _ in 0..TICKETS_PER_SENDER {
         tickets.push(hubs.issue(0, &hubs.key).await);
     }
     let asked = async |hub: usize| hubs.ask(hub, &hubs.key).send().await.status();

@@ -204,6 +204,7 @@ async fn no_redirect_is_followed_even_to_an_allowed_url() {
     });
     let (upstream, server) = (upstream.await, server());
     let response = server.relay("", "GET", &upstream.url).send().await;
+    assert_eq!(header(&response, "upstream-status"), "302");
     refused(response, 400, "REDIRECT_NOT_ALLOWED").await;
     assert_eq!(upstream.calls().len(), 1);
 }

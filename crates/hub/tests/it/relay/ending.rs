@@ -91,6 +91,22 @@ async fn a_relay_continues_when_its_client_leaves() {
 }
 
 #[tokio::test]
+async fn a_relay_without_watchers_yet_waits_for_the_first_longer_than_keep_for() {
+    let (upstream, sender) = Upstream::streaming(SSE).await;
+    let server = server();
+    let path = server.relayed("?keep_for=0", &upstream.url).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!sender.is_closed(), "the call was aborted");
+    sender.send(Ok("data: 1\n\n")).unwrap();
+    let mut events = server.events_of(&path).await;
+    assert_eq!(events.next_event().await.unwrap().data, "1");
+    events.leave().await;
+    let left = Instant::now();
+    dropped(&sender).await;
+    assert!(left.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
 async fn a_relay_without_watchers_continues_for_keep_for() {
     let (upstream, sender) = Upstream::streaming(SSE).await;
     let server = server();

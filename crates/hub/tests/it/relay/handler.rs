@@ -116,6 +116,18 @@ async fn a_failed_relay_is_a_problem_and_can_be_retried() {
         let said = (status == 502).then_some(401);
         assert_eq!(problem["upstream_status"].as_u64(), said, "{problem}");
     }
+    // No redirect is followed, and it isn't the fault of the handler's client.
+    let elsewhere = Upstream::new(|_| reply(302, "text/plain", "elsewhere"));
+    let elsewhere = elsewhere.await;
+    let problem = hub
+        .relay("a", Relay::get(&elsewhere.url))
+        .await
+        .unwrap_err();
+    assert_eq!(problem.status(), 502);
+    assert_eq!(
+        serde_json::to_value(&problem).unwrap()["upstream_status"],
+        302
+    );
     assert_eq!(client.get("/streams/a").send().await.status(), 404);
     let good = Upstream::saying("text/plain", "ok").await;
     assert!(hub.relay("a", Relay::get(&good.url)).await.unwrap().is_new);
