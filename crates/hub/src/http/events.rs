@@ -225,6 +225,11 @@ pub(crate) async fn follow_events(
     }
     let wanted = Patterns::parse(&follow.stream)?;
     let wanted = Arc::new(wanted.within(caller.limits(Action::Read)));
+    let mut pairs = form_urlencoded::parse(query.as_deref().unwrap_or_default().as_bytes());
+    if pairs.any(|(name, _)| name == "since") {
+        let detail = "`since` is for one stream: give `after`, the id of an event, `-1` or `now`";
+        return Err(Failure::bad_request(detail));
+    }
     if follow.after.is_some() && follow.offset.is_some() {
         let detail = "`after` and `offset` are the same: one of them is enough";
         return Err(Failure::bad_request(detail));
