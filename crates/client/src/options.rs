@@ -88,7 +88,8 @@ macro_rules! request_options {
 macro_rules! setting_options {
     (|$self:ident| $settings:expr) => {
         /// If `true`, an SSE stream that breaks, or that ends without an end mark, reconnects and
-        /// resumes. Default: `true`. Other formats can't be resumed.
+        /// resumes, and a stream whose first response is 502, 503 or 504 is requested again. Default:
+        /// `true`. Other formats can't be resumed.
         pub fn reconnect(mut self, reconnect: bool) -> Self {
             let $self = &mut self;
             $settings.reconnect = reconnect;
@@ -96,7 +97,8 @@ macro_rules! setting_options {
         }
 
         /// If `true`, the first connection is retried too. Default: `false`, so that a wrong URL or
-        /// an unreachable server fails at once.
+        /// an unreachable server fails at once. A stream's first response of 502, 503 or 504 is retried
+        /// in any case, unless [`reconnect`](Self::reconnect) is `false`.
         pub fn retry_first_connect(mut self, retry: bool) -> Self {
             let $self = &mut self;
             $settings.retry_first_connect = retry;

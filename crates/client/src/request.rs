@@ -65,7 +65,7 @@ impl Request {
     /// # Errors
     /// There is no response, its status isn't a success, or its body is in none of the formats. The
     /// first connection is tried once, unless [`retry_first_connect`](Self::retry_first_connect) is
-    /// set.
+    /// set. A response of 502, 503 or 504 is retried.
     pub async fn stream<T: DeserializeOwned>(mut self) -> Result<Items<T>, Error> {
         self.plan.accept_items();
         let reading = self.plan.items();

@@ -31,15 +31,29 @@ pub fn import(input: &[u8]) {
             let exported = one.export().await;
             assert_eq!(other.import(&exported).await, 200, "it isn't read again");
             let again = other.export().await;
-            // The first line has the time.
-            let lines = |text: &[u8]| text.iter().position(|byte| *byte == b'\n');
-            assert!(
-                exported[lines(&exported).unwrap_or(0)..] == again[lines(&again).unwrap_or(0)..]
-            );
+            assert_eq!(without_own(&exported, 1), without_own(&again, 2));
             one.clean().await;
             other.clean().await;
         });
     });
+}
+
+/// Returns the lines of an export without what copies don't share: the first line, which has the time, the marks of
+/// as many copies, and the digests, which cover the marks.
+fn without_own(export: &[u8], copies: usize) -> Vec<String> {
+    let lines = std::str::from_utf8(export).expect("it is text").lines();
+    let shared = |line: &str| {
+        if !line.starts_with("{\"stream\"") && !line.starts_with("{\"end\"") {
+            return line.to_owned();
+        }
+        let mut line: serde_json::Value = serde_json::from_str(line).expect("it is JSON");
+        line["digest"].take();
+        if let Some(marks) = line["marks"].as_array_mut() {
+            marks.truncate(marks.len().saturating_sub(copies));
+        }
+        line.to_string()
+    };
+    lines.skip(1).map(shared).collect()
 }
 
 /// Replaces the digest of each last line of a stream by that of its lines.

@@ -108,6 +108,8 @@ pub use panics::catch;
 pub use problem::Problem;
 pub use raw::Raw;
 pub use request::{Hosts, NoHost, RequestOrigin, Undecodable};
+#[doc(hidden)]
+pub use request::{Twice, query_parameter};
 pub use serve::{
     Address, BodyClock, BoundAddress, NoNetwork, Serve, SlowBody, TrustedProxies, serve,
 };

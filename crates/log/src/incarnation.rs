@@ -215,12 +215,11 @@ impl Lineage {
     }
 
     /// Returns the incarnations of the offsets up to a stream's tail, the oldest first, each with the last
-    /// offset that has it. The last mark is that of the tail.
+    /// offset that has it. The last mark is the tail with the stream's own incarnation, which readers have that
+    /// [count](Self::counted) messages, even if the stream has no message of its own.
     #[must_use]
     pub fn marks(&self, tail: Offset) -> Vec<Mark> {
-        let older = self.inherited();
-        let older = older.take_while(|mark| mark.at < tail);
-        older.chain([self.at(tail)]).collect()
+        self.inherited().chain([self.counted(tail)]).collect()
     }
 
     /// Returns the incarnations that the stream didn't begin itself, each with the last offset that has it.
@@ -274,6 +273,14 @@ impl Lineage {
         };
         last.is_none_or(|last| mark.at <= last.at)
             .then_some(mark.at)
+    }
+}
+
+impl Mark {
+    /// Returns `true` if `next` may follow in a list of marks: an incarnation without messages of its own ends at
+    /// the same offset as the one before.
+    pub(crate) fn may_precede(&self, next: &Self) -> bool {
+        self.at < next.at || (self.at == next.at && self.incarnation != next.incarnation)
     }
 }
 
@@ -339,6 +346,28 @@ mod tests {
                     prop_assert_eq!(lineages[older].find(mark), None);
                     prop_assert_eq!(lineages[newer].find(mark), Some(mark.at));
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_copy_of_a_copy_has_the_offsets_of_all_streams_before_it() {
+        let log = Identity::new(7);
+        // The tails at which the streams are moved: some of them were not appended to.
+        let tails = [0, 0, 3, 3, 3, 8, 8];
+        let mut lineages = vec![Lineage::new(log.stream(1))];
+        for (tail, id) in tails.into_iter().zip(2..) {
+            let marks = lineages.last().unwrap().marks(Offset::new(tail));
+            assert!(marks.is_sorted_by(Mark::may_precede), "{marks:?}");
+            lineages.push(Lineage::restored(log.stream(id), &marks));
+        }
+        let last = lineages.last().unwrap();
+        for (lineage, tail) in lineages.iter().zip(tails) {
+            for at in 0..10 {
+                let at = Offset::new(at);
+                let expected = (at.number() <= tail).then_some(at);
+                assert_eq!(last.find(lineage.counted(at)), expected, "{lineage:?}");
+                assert_eq!(last.find(lineage.at(at)), expected, "{lineage:?}");
             }
         }
     }

@@ -27,7 +27,7 @@ pub const PRODUCER_IDLE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Maximum length of a chain of forks, each a fork of the next.
 pub const FORK_DEPTH: usize = 16;
 /// Maximum number of incarnations that the offsets of a [restored](crate::Restore) stream have. A fork
-/// adds one, and so does a move after which the stream was appended to.
+/// adds one, and so does a move.
 pub const MARKS: usize = 256;
 /// Maximum number of streams in one page of a listing.
 pub const PAGE: usize = 1000;

@@ -30,7 +30,7 @@ pub struct Image {
     /// The first readable offset.
     pub floor: Offset,
     /// The incarnations of the offsets, the oldest first, each with the last offset that has it. The last
-    /// one is that of the tail. At least one, at most [`limits::MARKS`].
+    /// one is the stream's own, at the tail. Offsets don't decrease. At least one, at most [`limits::MARKS`].
     pub marks: Vec<Mark>,
     /// `true` if the stream is closed.
     pub closed: bool,
@@ -129,7 +129,9 @@ impl Image {
     /// it: it has the same messages up to the image's tail.
     pub(crate) fn is_in(&self, lineage: &Lineage, state: &State) -> bool {
         let tail = self.tail();
-        lineage.find(tail).is_some()
+        // Each of these incarnations has the same messages up to there.
+        let mut tails = self.marks.iter().filter(|mark| mark.at == tail.at);
+        tails.any(|mark| lineage.find(*mark).is_some())
             && tail.at.number() <= state.tail
             && (state.closed || !self.closed)
     }
@@ -146,8 +148,10 @@ impl Image {
             }
             .into());
         }
-        if !self.marks.is_sorted_by(|a, b| a.at < b.at) {
-            return Err(Kind::Invalid("the marks of a stream have growing offsets").into());
+        if !self.marks.is_sorted_by(Mark::may_precede) {
+            return Err(
+                Kind::Invalid("the marks of a stream are in the order of their offsets").into(),
+            );
         }
         if self.floor > last.at {
             return Err(Kind::Invalid("the first offset is after the last one").into());

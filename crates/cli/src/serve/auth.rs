@@ -103,6 +103,14 @@ impl AuthArgs {
 }
 
 impl Required {
+    pub(super) fn has_keys(&self) -> bool {
+        self.keys.is_some()
+    }
+
+    pub(super) fn has_tokens(&self) -> bool {
+        self.jwt.is_some()
+    }
+
     /// Reads the files.
     pub(super) fn load(&self) -> Result<Auth, Failure> {
         let mut authenticator = Authenticator::new();

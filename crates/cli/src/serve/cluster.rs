@@ -246,12 +246,75 @@ impl ClusterArgs {
         if let Some(replicas) = self.nats_replicas.or(file.replicas) {
             options.replicas = replicas;
         }
+        check(&options)?;
         let advertised = self.advertise.or(file.advertise);
         Ok(Some(Cluster {
             options,
             advertised,
         }))
     }
+}
+
+/// Refuses settings that have no effect, or contradict each other.
+#[cfg(feature = "nats")]
+fn check(options: &NatsOptions) -> Result<(), Failure> {
+    let system = options.system.as_deref();
+    let systems: Vec<_> = system
+        .into_iter()
+        .flat_map(|urls| urls.split(','))
+        .collect();
+    let servers = || options.servers.iter().map(String::as_str);
+    for server in servers().chain(systems.iter().copied()) {
+        check_server(server)?;
+    }
+    let has_user = |server: &str| server.contains('@');
+    let (file, nkey) = (&options.credentials.file, &options.credentials.nkey);
+    let system_credentials = &options.system_credentials;
+    let named = [
+        (file.is_some(), "--nats-credentials"),
+        (nkey.is_some(), "--nats-nkey"),
+        (servers().any(has_user), "the user in a URL of --data"),
+    ];
+    let named: Vec<_> = named.into_iter().filter(|(is_set, _)| *is_set).collect();
+    if let [(_, one), (_, other), ..] = *named {
+        return Err(Failure::other(format!(
+            "{one} and {other} are credentials for the same servers: name one of them"
+        )));
+    }
+    if system_credentials.is_some() && systems.iter().copied().any(has_user) {
+        return Err(Failure::other(
+            "--nats-system-credentials and the user in a URL of --nats-system are credentials for the same servers: name \
+             one of them",
+        ));
+    }
+    let is_synced = options.durability == headwater_nats::Durability::Synced;
+    if !is_synced && (system.is_some() || system_credentials.is_some()) {
+        return Err(Failure::other(
+            "--nats-system and --nats-system-credentials are for the check that the servers sync, which only the \
+             durability `fsync` needs: leave them out, or leave out --durability",
+        ));
+    }
+    let has_tls = servers().any(|server| server.starts_with("tls://"));
+    if !has_tls && (options.tls.ca.is_some() || options.tls.identity.is_some()) {
+        return Err(Failure::other(
+            "--nats-ca, --nats-cert and --nats-key are for TLS, which `nats://` doesn't require: name the servers as in \
+             `--data tls://a:4222,b:4222`",
+        ));
+    }
+    Ok(())
+}
+
+/// Checks that a URL of a server has a host and nothing after it. Errors don't show its credentials.
+#[cfg(feature = "nats")]
+fn check_server(url: &str) -> Result<(), Failure> {
+    let after = url.split_once("://").map_or(url, |(_, after)| after);
+    let host = after.rsplit_once('@').map_or(after, |(_, host)| host);
+    if host.is_empty() || after.contains(['/', '?', '#']) {
+        return Err(Failure::other(format!(
+            "{host:?} is not a NATS server, which is like `a:4222`, without a path; a `/` in a password is written `%2F`"
+        )));
+    }
+    Ok(())
 }
 
 /// Refuses what only a cluster offers.
@@ -305,6 +368,69 @@ mod tests {
             text.contains("`--nats-…`") && text.contains("./data"),
             "{text}"
         );
+    }
+
+    #[cfg(feature = "nats")]
+    #[test]
+    fn options_without_effect_and_contradictory_ones_are_refused() {
+        let lay = |data: &str, args: ClusterArgs, durability| {
+            let laid = args.lay(
+                File::default(),
+                Path::new(data),
+                durability,
+                &Limits::default(),
+            );
+            laid.map(drop).map_err(|failure| format!("{failure:?}"))
+        };
+        let args = |options: &[&str]| {
+            #[derive(clap::Parser)]
+            struct Parsed {
+                #[command(flatten)]
+                args: ClusterArgs,
+            }
+            use clap::Parser as _;
+            Parsed::parse_from([&["serve"], options].concat()).args
+        };
+        let (creds, nkey) = (["--nats-credentials", "f"], ["--nats-nkey", "f"]);
+        let system = ["--nats-system", "nats://s:p@a"];
+        let own = ["--nats-cert", "f", "--nats-key", "f"];
+        for (data, options, part) in [
+            ("nats://a/b", &[][..], "without a path"),
+            ("nats://a,b/", &[], "without a path"),
+            ("nats://a?b", &[], "without a path"),
+            ("nats://", &[], "without a path"),
+            ("nats://a,,b", &[], "without a path"),
+            (
+                "nats://a",
+                &["--nats-system", "nats://s:p@b/c"],
+                "without a path",
+            ),
+            ("nats://a", &[creds, nkey].concat(), "name one of them"),
+            ("nats://u@a", &creds, "name one of them"),
+            ("nats://u:p@a", &nkey, "name one of them"),
+            (
+                "nats://a",
+                &[system, ["--nats-system-credentials", "f"]].concat(),
+                "name one of them",
+            ),
+            ("nats://a", &["--nats-ca", "f"], "tls://a:4222"),
+            ("nats://a", &own, "tls://a:4222"),
+        ] {
+            let error = lay(data, args(options), Durability::Fsync).unwrap_err();
+            assert!(error.contains(part), "{data} {options:?}: {error}");
+            assert!(!error.contains("p@"), "{error}");
+        }
+        for durability in [Durability::Replicated, Durability::Memory] {
+            let error = lay("nats://a", args(&system), durability).unwrap_err();
+            assert!(error.contains("only the durability"), "{error}");
+        }
+        for (data, options) in [
+            ("nats://u:p%2Fq@a:1,b", &system[..]),
+            ("tls://a", &[&["--nats-ca", "f"], &own[..], &creds].concat()),
+            ("nats://a,tls://b", &["--nats-ca", "f"]),
+        ] {
+            lay(data, args(options), Durability::Fsync).unwrap();
+        }
     }
 
     #[test]

@@ -1,6 +1,11 @@
 //! The settings of the hub, from the command line, the environment and a file.
 
-use std::{fs, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use headwater::{Hosts, TrustedProxies};
 use headwater_hub::{Cors, Options};
@@ -11,7 +16,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use super::tls;
 #[cfg(any(feature = "gather", feature = "relay"))]
 use super::upstream;
-use super::{DEFAULT_DATA, Durability, Serve, auth, cluster, exposure, rates};
+use super::{DEFAULT_DATA, Durability, MEMORY, Serve, auth, cluster, exposure, rates};
 use crate::{args::duration, exit::Failure, streams_root};
 
 /// The default filter of the log: events of the hub, and refused requests.
@@ -175,9 +180,10 @@ impl Config {
             .map_err(|error| Failure::other(format!("trusted proxies: {error}")))?;
         #[cfg(feature = "tls")]
         let https = args.tls.lay(file.tls)?;
+        let rates = args.rates.lay(&file.rates);
         let mut hub = Options::new()
             .limits(file.limits.of_the_hub())
-            .rate_limits(args.rates.lay(&file.rates))
+            .rate_limits(rates.clone())
             .index()
             .cors(cors(list(&args.cors, &file.cors))?);
         #[cfg(any(feature = "gather", feature = "relay"))]
@@ -231,6 +237,12 @@ impl Config {
         };
         let listen = args.listen.or(file.listen);
         let listen = listen.unwrap_or_else(|| "127.0.0.1:8000".to_owned());
+        // The file may have it, too.
+        if args.socket_mode.is_some() && !listen.starts_with("unix:") {
+            return Err(Failure::other(format!(
+                "--socket-mode is for a Unix socket, as in `--listen unix:/run/headwater.sock`, and {listen} isn't one"
+            )));
+        }
         let data = args.data.or(file.data);
         let data = data.unwrap_or_else(|| DEFAULT_DATA.into());
         #[cfg(feature = "nats")]
@@ -245,6 +257,12 @@ impl Config {
         if !is_cluster {
             cluster::check_folder(&data, durability)?;
         }
+        // The file may have it: the printed settings do, with the default.
+        if data == Path::new(MEMORY) && args.durability.is_some() {
+            return Err(Failure::other(
+                "--durability is for a folder or a cluster, and with `--data memory` all streams end with the process",
+            ));
+        }
         #[cfg(feature = "nats")]
         if let Some(cluster) = &cluster {
             hub = cluster.apply(hub)?;
@@ -256,6 +274,7 @@ impl Config {
         };
         let is_opened = args.auth.open || file.open;
         let auth = args.auth.lay(file.auth, &context)?;
+        rates::check(&rates, auth.as_ref())?;
         #[cfg(any(feature = "gather", feature = "relay"))]
         if auth.is_some() && has_relay_secret {
             return Err(Failure::other(

@@ -5,6 +5,9 @@ use headwater_auth::Rates;
 use headwater_hub::RateLimits;
 use serde::Deserialize;
 
+use super::auth::Required;
+use crate::exit::Failure;
+
 #[derive(ClapArgs)]
 pub(super) struct RatesArgs {
     /// Limit what each address may use: `requests=20:100,open=50` [default: no limits]
@@ -47,4 +50,21 @@ impl RatesArgs {
         limits.subject = self.subject_rates.or(file.subject).unwrap_or_default();
         limits
     }
+}
+
+/// Refuses limits of senders that the hub doesn't know.
+pub(super) fn check(limits: &RateLimits, required: Option<&Required>) -> Result<(), Failure> {
+    let none = Rates::default();
+    if limits.key != none && !required.is_some_and(Required::has_keys) {
+        return Err(Failure::other(
+            "--key-rates (`key` under [rates]) limits keys, and the hub accepts none: name their file by --keys",
+        ));
+    }
+    if limits.subject != none && !required.is_some_and(Required::has_tokens) {
+        return Err(Failure::other(
+            "--subject-rates (`subject` under [rates]) limits the subjects of tokens, and the hub accepts none: name their \
+             key by --jwt-secret-file, --jwt-public-key or --jwks",
+        ));
+    }
+    Ok(())
 }

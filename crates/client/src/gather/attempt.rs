@@ -12,7 +12,7 @@ use crate::{
     exchange::Exchange,
     plan::Plan,
     retry_after::retry_after,
-    session::{Piece, Reading, content_encoding, encoded},
+    session::{Piece, Reading, content_encoding, encoded, is_unavailable},
 };
 
 /// The result of one attempt.
@@ -159,13 +159,9 @@ fn whole(first: Bytes, more: BytesMut) -> Bytes {
 /// Returns `true` if another attempt may succeed.
 pub(super) fn is_passing(outcome: &Result<Answer, Error>) -> bool {
     match outcome {
-        Ok(answer) => matches!(
-            answer.status,
-            StatusCode::TOO_MANY_REQUESTS
-                | StatusCode::BAD_GATEWAY
-                | StatusCode::SERVICE_UNAVAILABLE
-                | StatusCode::GATEWAY_TIMEOUT
-        ),
+        Ok(answer) => {
+            answer.status == StatusCode::TOO_MANY_REQUESTS || is_unavailable(answer.status)
+        }
         Err(error) => error.is_passing(),
     }
 }

@@ -70,7 +70,8 @@ impl ReaderOptions {
     /// # Errors
     /// There is no response; 404: the stream doesn't exist; 410: the messages after the offset are
     /// gone; the offset or the time is invalid; the server isn't a hub. The first connection is
-    /// tried once, unless the client [retries it](crate::ClientBuilder::retry_first_connect).
+    /// tried once, unless the client [retries it](crate::ClientBuilder::retry_first_connect). A
+    /// response of 502, 503 or 504 is retried.
     pub async fn open<T: DeserializeOwned>(self) -> Result<Reader<T>, Error> {
         self.start(json).await
     }

@@ -33,12 +33,12 @@ use headwater_wire::{Decoder, Event, Format, Str};
 use http::StatusCode;
 
 pub(crate) use self::encoding::{check_unencoded, encoded, readable_type};
-pub(crate) use self::refused::refusal;
 pub use self::{
     encoding::content_encoding,
     policy::Policy,
     reader::{Piece, Reading},
 };
+pub(crate) use self::{policy::is_unavailable, refused::refusal};
 use self::{
     reader::Reader,
     refused::{Refused, expiry},
@@ -154,7 +154,7 @@ impl Session {
 
     /// Returns `true` if the open body is resumed when it breaks or ends.
     pub fn resumes(&self) -> bool {
-        self.resumable && self.may_retry()
+        self.resumable && self.may_retry(false)
     }
 
     /// Returns `true` if the server has refused the last token. Before the next request the caller
@@ -366,7 +366,7 @@ impl Session {
         }
         self.attempts += 1;
         let passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-        if passing && self.may_retry() {
+        if passing && self.may_retry(is_unavailable(status)) {
             self.state = State::Connect(self.delay(head.retry_after));
         } else {
             self.state = State::Refused(Refused::new(head, self.attempts, is_refused));
@@ -444,7 +444,7 @@ impl Session {
                 self.renewal.not_refused();
             }
         }
-        if error.is_passing() && self.may_retry() {
+        if error.is_passing() && self.may_retry(false) {
             self.reconnect();
         } else {
             let attempts = self.attempts;
@@ -478,11 +478,15 @@ impl Session {
         }
     }
 
-    fn may_retry(&self) -> bool {
+    /// Returns `true` if another attempt is allowed. `is_unavailable`: the server, or a proxy before it, has
+    /// answered, so that the URL isn't wrong and waiting helps.
+    fn may_retry(&self, is_unavailable: bool) -> bool {
+        let is_stream = matches!(self.reading, Reading::Items { .. });
         let wanted = if self.connections > 0 {
             self.resumable && self.policy.reconnect
         } else {
             self.policy.retry_first_connect
+                || (is_unavailable && is_stream && self.policy.reconnect)
         };
         wanted && self.policy.replayable && self.attempts < self.policy.max_attempts.max(1)
     }

@@ -114,6 +114,18 @@ twins! {
         assert_eq!(server.requests().len(), 4);
     }
 
+    fn a_503_on_the_first_connection_is_waited_out() {
+        let server = Server::start(|call| match call.n {
+            0 | 1 => call.respond_with("503 Service Unavailable", "retry-after: 0"),
+            _ => call.respond("200 OK", "application/x-ndjson", "1\n"),
+        });
+        let request = || client::get(server.url("/")).backoff(SHORT / 10, SHORT / 10);
+        let error = wait(request().reconnect(false).stream::<u32>()).unwrap_err();
+        assert_eq!(error.status(), Some(StatusCode::SERVICE_UNAVAILABLE));
+        assert_eq!(good(all(wait(request().stream::<u32>()))), [1]);
+        assert_eq!(server.requests().len(), 3);
+    }
+
     fn a_page_is_not_a_stream() {
         let server = Server::answering("text/html", "<p>");
         let error = wait(client::get(server.url("/")).stream::<u32>()).unwrap_err();

@@ -2,10 +2,9 @@
 
 use headwater_wire::Format;
 use http::{HeaderValue, StatusCode, Uri};
-use percent_encoding::percent_decode_str;
 
 use super::MediaRange;
-use crate::Problem;
+use crate::{Problem, Twice, query_parameter};
 
 /// Query parameter for clients that can't set headers.
 const PARAMETER: &str = "format";
@@ -13,13 +12,13 @@ const PARAMETER: &str = "format";
 /// Selects the format of the response.
 ///
 /// # Errors
-/// The response is 406 and lists the available formats.
+/// The response lists the available formats: 406 if `Accept` permits none of them, 400 if the query names no format.
 pub(crate) fn choose<'a>(
     uri: &Uri,
     accept: impl Iterator<Item = &'a HeaderValue>,
 ) -> Result<Format, Refusal> {
-    if let Some(name) = query_parameter(uri.query().unwrap_or_default()) {
-        return Format::from_name(&name).ok_or(Refusal::Unknown(name));
+    if let Some(name) = query_parameter(uri.query(), PARAMETER)? {
+        return Format::from_name(&name).ok_or_else(|| Refusal::Unknown(name.into_owned()));
     }
     let ranges: Vec<_> = accept.flat_map(MediaRange::of_value).collect();
     // "If no Accept header field is present […] the user agent will accept any media type". A
@@ -59,22 +58,37 @@ fn rank(format: Format) -> usize {
 pub(crate) enum Refusal {
     /// `?format=` names an unknown format.
     Unknown(String),
+    /// `?format=` is given twice.
+    Repeated(Twice),
     /// `Accept` permits no available format.
     Unwanted,
 }
 
+impl From<Twice> for Refusal {
+    fn from(twice: Twice) -> Self {
+        Self::Repeated(twice)
+    }
+}
+
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        let what = match refusal {
-            Refusal::Unknown(name) => format!("the format {name:?} doesn't exist"),
-            Refusal::Unwanted => "none of the requested formats is offered".to_owned(),
+        let (status, what) = match refusal {
+            Refusal::Unknown(name) => (
+                StatusCode::BAD_REQUEST,
+                format!("the format {name:?} doesn't exist"),
+            ),
+            Refusal::Repeated(twice) => (StatusCode::BAD_REQUEST, twice.to_string()),
+            Refusal::Unwanted => (
+                StatusCode::NOT_ACCEPTABLE,
+                "none of the requested formats is offered".to_owned(),
+            ),
         };
         let media_types: Vec<_> = Format::ALL
             .iter()
             .map(|format| format.media_types()[0])
             .collect();
         let names: Vec<_> = Format::ALL.iter().map(|format| format.name()).collect();
-        Self::new(StatusCode::NOT_ACCEPTABLE)
+        Self::new(status)
             .detail(format!(
                 "{what}; ask for one of {} by Accept, or {} by ?{PARAMETER}=",
                 media_types.join(", "),
@@ -83,15 +97,6 @@ impl From<Refusal> for Problem {
             .with("media_types", media_types)
             .with("formats", names)
     }
-}
-
-fn query_parameter(query: &str) -> Option<String> {
-    query.split('&').find_map(|pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        // Without `+` as a space, which media types contain.
-        let value = || percent_decode_str(value).decode_utf8_lossy().into_owned();
-        (name == PARAMETER).then(value)
-    })
 }
 
 /// A client's preference for a format, ordered by weight, then by precision of the range, then by
@@ -257,15 +262,22 @@ mod tests {
 
     #[test]
     fn a_refusal_lists_the_available_formats() {
-        let refusal = choose(&Uri::from_static("/?format=xml"), std::iter::empty()).unwrap_err();
-        let problem = Problem::from(refusal);
-        assert_eq!(problem.status(), StatusCode::NOT_ACCEPTABLE);
-        let text = serde_json::to_string(&problem).unwrap();
-        for format in Format::ALL {
-            assert!(
-                text.contains(format.name()) && text.contains(format.media_types()[0]),
-                "{text}"
-            );
+        let png = HeaderValue::from_static("image/png");
+        for (uri, status) in [
+            ("/?format=xml", StatusCode::BAD_REQUEST),
+            ("/?format=sse&format=json", StatusCode::BAD_REQUEST),
+            ("/", StatusCode::NOT_ACCEPTABLE),
+        ] {
+            let refusal = choose(&Uri::from_static(uri), std::iter::once(&png)).unwrap_err();
+            let problem = Problem::from(refusal);
+            assert_eq!(problem.status(), status, "{uri}");
+            let text = serde_json::to_string(&problem).unwrap();
+            for format in Format::ALL {
+                assert!(
+                    text.contains(format.name()) && text.contains(format.media_types()[0]),
+                    "{text}"
+                );
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, Uri};
 
-use crate::Problem;
+use crate::{Problem, Twice, query_parameter};
 
 /// Name of the preference, and of the query parameter for clients that can't set headers.
 pub(crate) const NAME: &str = "heartbeat";
@@ -18,16 +18,15 @@ const INTERVALS: (f64, f64) = (1.0, 3600.0);
 /// understood (RFC 7240 §2).
 ///
 /// # Errors
-/// The value in the query is not a number of seconds.
+/// The value in the query is not a number of seconds, or is given twice.
 pub(super) fn wanted(uri: &Uri, headers: &HeaderMap) -> Result<Option<Duration>, NoInterval> {
     let query = uri.query().unwrap_or_default();
     // A fast path: most requests have neither.
     if query.contains(NAME)
-        && let Some((_, value)) =
-            form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == NAME)
+        && let Some(value) = query_parameter(Some(query), NAME)?
     {
         return match seconds(&value) {
-            None => Err(NoInterval(value.into_owned())),
+            None => Err(NoInterval::Invalid(value.into_owned())),
             wanted => Ok(wanted),
         };
     }
@@ -41,13 +40,25 @@ pub(super) fn wanted(uri: &Uri, headers: &HeaderMap) -> Result<Option<Duration>,
 
 /// An invalid value of `?heartbeat=`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct NoInterval(String);
+pub(crate) enum NoInterval {
+    Invalid(String),
+    Repeated(Twice),
+}
+
+impl From<Twice> for NoInterval {
+    fn from(twice: Twice) -> Self {
+        Self::Repeated(twice)
+    }
+}
 
 impl From<NoInterval> for Problem {
-    fn from(NoInterval(value): NoInterval) -> Self {
-        Self::bad_request(format!(
-            "heartbeat is {value:?} in the query: it is a number of seconds, from 1 to 3600, or 0 for none"
-        ))
+    fn from(refusal: NoInterval) -> Self {
+        match refusal {
+            NoInterval::Invalid(value) => Self::bad_request(format!(
+                "heartbeat is {value:?} in the query: it is a number of seconds, from 1 to 3600, or 0 for none"
+            )),
+            NoInterval::Repeated(twice) => twice.into(),
+        }
     }
 }
 
@@ -107,9 +118,12 @@ mod tests {
         for none in ["", "x", "-1", "NaN", "1s"] {
             let uri = format!("/?heartbeat={none}").parse().unwrap();
             let found = wanted(&uri, &HeaderMap::new());
-            assert_eq!(found, Err(NoInterval(none.to_owned())));
+            assert_eq!(found, Err(NoInterval::Invalid(none.to_owned())));
             check("/", &[&format!("heartbeat={none}")], None);
         }
+        let twice = "/?heartbeat=3&heartbeat=3".parse().unwrap();
+        let found = wanted(&twice, &HeaderMap::new());
+        assert!(matches!(found, Err(NoInterval::Repeated(_))), "{found:?}");
         check("/?noheartbeat=3", &["heartbeats=3, heartbeat"], None);
     }
 }

@@ -19,7 +19,7 @@ use http::{HeaderValue, header};
 
 pub(crate) use self::render::render;
 pub use self::security::SecurityScheme;
-use crate::{Problem, app::Api};
+use crate::{Problem, app::Api, query_parameter};
 
 /// A version of the OpenAPI Specification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -56,9 +56,11 @@ pub(crate) fn route<S: Clone + Send + Sync + 'static>(documents: Arc<Documents>)
 }
 
 fn answer(documents: &Documents, query: Option<&str>) -> Response {
-    let asked = form_urlencoded::parse(query.unwrap_or_default().as_bytes())
-        .find(|(name, _)| name == "version");
-    let document = match asked.as_ref().map(|(_, version)| &**version) {
+    let asked = match query_parameter(query, "version") {
+        Ok(asked) => asked,
+        Err(twice) => return Problem::from(twice).into_response(),
+    };
+    let document = match asked.as_deref() {
         None => &documents.v3_2,
         Some(version) if is_version(version, "3.2") => &documents.v3_2,
         Some(version) if is_version(version, "3.1") => &documents.v3_1,

@@ -89,6 +89,10 @@ impl<T: HasSchema> OperationOutput for Streaming<T> {
             "The stream has ended, and the client has already received its end",
         );
         operation.error(
+            StatusCode::BAD_REQUEST,
+            "The `format` or the `heartbeat` in the query is invalid",
+        );
+        operation.error(
             StatusCode::NOT_ACCEPTABLE,
             "None of the formats that the client accepts is offered",
         );

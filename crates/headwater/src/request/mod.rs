@@ -4,6 +4,7 @@ mod allowed_hosts;
 mod encoding;
 mod host;
 mod origin;
+mod parameter;
 
 use axum::{
     body::Body,
@@ -17,6 +18,7 @@ pub use self::{
     allowed_hosts::{Hosts, NoHost},
     encoding::Undecodable,
     origin::RequestOrigin,
+    parameter::{Twice, query_parameter},
 };
 pub(crate) use self::{host::is_authority, origin::Reached};
 

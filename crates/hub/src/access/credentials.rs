@@ -1,7 +1,8 @@
 //! The credentials of a request: a header, a ticket in the query, or a cookie.
 
-use std::time::SystemTime;
+use std::{borrow::Cow, time::SystemTime};
 
+use headwater::query_parameter;
 use headwater_auth::{AuthError, Authenticator, Identity};
 use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 
@@ -33,7 +34,7 @@ impl Access {
         if let Some(token) = bearer(&parts.headers)? {
             return self.verify(token);
         }
-        if let Some(ticket) = ticket(parts).filter(|_| reads) {
+        if reads && let Some(ticket) = ticket(parts)? {
             let now = SystemTime::now();
             let identity = self.tickets.redeem(&ticket, now).ok_or(NO_TICKET)?;
             // Its key may have been revoked since.
@@ -91,7 +92,7 @@ impl Access {
 /// Returns the ticket of a request, if it would count.
 pub(super) fn counted_ticket(parts: &Parts) -> Option<String> {
     let is_first = !parts.headers.contains_key(header::AUTHORIZATION);
-    is_first.then(|| ticket(parts)).flatten()
+    is_first.then(|| ticket(parts).ok()?).flatten()
 }
 
 /// Returns the token of `Authorization`, if there is that header.
@@ -101,15 +102,15 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Denied> {
 }
 
 /// Returns the ticket of a `GET`.
-fn ticket(parts: &Parts) -> Option<String> {
+///
+/// # Errors
+/// There are several.
+pub(super) fn ticket(parts: &Parts) -> Result<Option<String>, Denied> {
     if parts.method != Method::GET {
-        return None;
+        return Ok(None);
     }
-    let query = parts.uri.query()?;
-    let mut pairs = form_urlencoded::parse(query.as_bytes());
-    pairs
-        .find(|(name, _)| name == TICKET)
-        .map(|(_, ticket)| ticket.into_owned())
+    let ticket = query_parameter(parts.uri.query(), TICKET).map_err(Denied::Repeated)?;
+    Ok(ticket.map(Cow::into_owned))
 }
 
 /// Returns the token of the cookie.

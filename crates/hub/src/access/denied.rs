@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
-use headwater::{Problem, StatusCode};
+use headwater::{Problem, StatusCode, Twice};
 use headwater_auth::{Action, AuthError};
 use headwater_log::Error;
 use http::{HeaderValue, header};
@@ -34,6 +34,8 @@ pub(crate) enum Denied {
     NoTickets(Arc<Error>),
     /// The app refuses the request.
     Refused(Refused),
+    /// The query has several tickets.
+    Repeated(Twice),
     /// A page may have caused the request without its user's knowledge.
     ForeignPage,
 }
@@ -71,6 +73,7 @@ impl Denied {
                 }
             }
             Self::Refused(refused) => refused.problem(),
+            Self::Repeated(twice) => twice.clone().into(),
             Self::ForeignPage => Problem::new(StatusCode::FORBIDDEN)
                 .detail(
                     "a cookie authorizes a request that changes something only if its page is of the hub's own \
@@ -87,9 +90,11 @@ impl Denied {
             Self::Lacks(action) => {
                 format!("Bearer error=\"insufficient_scope\", scope=\"{action}\"")
             }
-            Self::NoKeys | Self::NoTickets(_) | Self::Refused(_) | Self::ForeignPage => {
-                return None;
-            }
+            Self::NoKeys
+            | Self::NoTickets(_)
+            | Self::Refused(_)
+            | Self::Repeated(_)
+            | Self::ForeignPage => return None,
         };
         HeaderValue::try_from(challenge).ok()
     }

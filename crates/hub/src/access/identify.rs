@@ -8,7 +8,7 @@ use http::request::Parts;
 
 use super::{
     Access, Denied, Hook, Need,
-    credentials::{NO_TICKET, counted_ticket},
+    credentials::{NO_TICKET, counted_ticket, ticket},
     hook::Question,
     shared_tickets::{self, TicketRecords, in_time},
 };
@@ -48,6 +48,11 @@ impl Access {
         options: &Options,
         need: Need,
     ) -> Identification {
+        if need.reads()
+            && let Err(denied) = ticket(parts)
+        {
+            return Identification::Known(Err(denied));
+        }
         if self.hook_for(parts, need).is_some() || self.shared_ticket(parts, need).is_some() {
             return Identification::Later(None);
         }

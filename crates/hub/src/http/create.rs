@@ -6,7 +6,9 @@ use axum::{body::Body, extract::State, response::IntoResponse};
 use bytes::Bytes;
 use headwater::{StatusCode, schema::Schema};
 use headwater_auth::Action;
-use headwater_log::{Create, Created, Expiry, ForkFrom, Info, Offset, Settings, Skip, limits};
+use headwater_log::{
+    Clock, Create, Created, Expiry, ForkFrom, Info, Offset, Settings, Skip, limits,
+};
 use http::{HeaderMap, HeaderValue, header};
 
 use super::{
@@ -221,7 +223,7 @@ impl Wish {
             ));
         }
         let mut settings = Settings::default();
-        settings.expiry = headers::expiry(headers)?;
+        settings.expiry = headers::expiry(headers, Clock::system().now())?;
         settings.max_age = headers::seconds(headers, &header_names::STREAM_MAX_AGE)?;
         settings.max_bytes = headers::number(headers, &header_names::STREAM_MAX_BYTES, u64::MAX)?;
         let mut schema = None;

@@ -8,7 +8,7 @@ use axum::{
 };
 use bytes::Bytes;
 use headwater::{
-    Format, LastEventId, MediaRange, Operation, Problem, Query, Raw, StatusCode, operation,
+    Format, In, LastEventId, MediaRange, Operation, Problem, Query, Raw, StatusCode, operation,
 };
 use headwater_auth::Action;
 use headwater_log::{Log, Mark, Position};
@@ -48,8 +48,6 @@ pub(crate) struct Follow {
     /// If `true`, the response continues with new events when all existing ones are sent.
     #[serde(default = "yes")]
     live: bool,
-    /// The format, for clients that can't set `Accept`.
-    format: Option<media_type::Format>,
 }
 
 fn yes() -> bool {
@@ -154,7 +152,7 @@ description! {
         NO_CONTENT
     }
     errors {
-        /// A pattern or an id is invalid
+        /// A pattern, an id or the format is invalid
         BAD_REQUEST
         /// None of the formats that the client accepts is offered
         NOT_ACCEPTABLE
@@ -162,6 +160,8 @@ description! {
         TOO_MANY_REQUESTS
     }
     also |operation: &mut Operation| {
+        let text = "The format, for clients that can't set `Accept`.";
+        operation.parameter::<media_type::Format>(In::Query, "format", text);
         let formats = [Format::Sse, Format::Ndjson];
         operation.stream_reply::<WithNotices<Sent<'static>>>(StatusCode::OK, &formats, "");
         let next = "The id to start after, if the connection breaks before the first event.";
@@ -208,12 +208,11 @@ pub(crate) async fn follow_events(
 ) -> Result<Answer<Following>, Failure> {
     let LastEventId(seen) = LastEventId::sent_by_event_source(&headers, query.as_deref());
     let seen = seen.as_deref();
-    let format = match follow.format {
+    let format = match media_type::Format::named(query.as_deref())? {
         Some(media_type::Format::Sse) => Format::Sse,
         Some(media_type::Format::Ndjson) => Format::Ndjson,
         None => preferred(&headers).ok_or_else(|| {
-            let offered = "text/event-stream and application/x-ndjson are offered";
-            Failure::new(StatusCode::NOT_ACCEPTABLE, offered)
+            media_type::unacceptable(&["text/event-stream", "application/x-ndjson"])
         })?,
     };
     if seen == Some(END_ID) {

@@ -319,7 +319,7 @@ description! {
 }
 
 description! {
-    /// A read, without its errors.
+    /// A read, without the errors that depend on the path.
     pub(crate) Reading: Query, Resumption, Heartbeats
     request {
         /// `text/event-stream` or `application/x-ndjson` follow the stream in that format.
@@ -340,6 +340,10 @@ description! {
         ]
         /// The client has it
         NOT_MODIFIED
+    }
+    errors {
+        /// The client accepts neither the stream's type nor events or lines
+        NOT_ACCEPTABLE
     }
     also |operation: &mut Operation| {
         operation.raw_reply(StatusCode::OK, "*/*", "Messages");

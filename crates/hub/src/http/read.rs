@@ -95,8 +95,12 @@ pub(crate) async fn get(
         ));
     }
     let mut info = described(&*hub.log, name).await?;
-    let by_accept = accepted(headers, &info.settings.content_type);
-    let form = match (query.live, query.format.or(by_accept)) {
+    let format = match (query.format, query.live) {
+        (None, Some(Live::Sse | Live::LongPoll)) => None,
+        (None, _) => accepted(headers, &info.settings.content_type)?,
+        (named, _) => named,
+    };
+    let form = match (query.live, format) {
         (Some(Live::Sse), _) => Some(Form::Protocol),
         (Some(Live::LongPoll), _) | (_, None) => None,
         (_, Some(Format::Sse)) => Some(Form::Events),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use headwater::Problem;
-use headwater_log::{Expiry, Producer, Published, limits};
+use headwater_log::{Expiry, Producer, Published, Timestamp, limits};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{
@@ -104,7 +104,10 @@ pub(crate) fn seconds(headers: &HeaderMap, name: &HeaderName) -> Result<Option<D
 
 /// Returns the expiry of a stream, from `Stream-TTL` or `Stream-Expires-At`, of which at most one
 /// may be present.
-pub(crate) fn expiry(headers: &HeaderMap) -> Result<Option<Expiry>, Problem> {
+///
+/// # Errors
+/// A value is invalid, or the time has passed at `now`: such a stream would end as it begins.
+pub(crate) fn expiry(headers: &HeaderMap, now: Timestamp) -> Result<Option<Expiry>, Problem> {
     let ttl = seconds(headers, &header_names::STREAM_TTL)?;
     let at = text(headers, &header_names::STREAM_EXPIRES_AT)?;
     match (ttl, at) {
@@ -113,6 +116,10 @@ pub(crate) fn expiry(headers: &HeaderMap) -> Result<Option<Expiry>, Problem> {
         )),
         (Some(span), None) => Ok(Some(Expiry::Idle(span))),
         (None, Some(at)) => match time::parse(at) {
+            Some(moment) if moment <= now => Err(Problem::bad_request(format!(
+                "Stream-Expires-At is {at}, which has passed: it is {} here",
+                time::format(now)
+            ))),
             Some(moment) => Ok(Some(Expiry::At(moment))),
             None => Err(Problem::bad_request(
                 "Stream-Expires-At is a timestamp of RFC 3339",
@@ -255,7 +262,18 @@ mod tests {
         assert!(producer_id(&id).is_err());
         assert!(closed(&twice(&header_names::STREAM_CLOSED, ["true", "false"])).is_err());
         assert!(create(&twice(&header_names::STREAM_CREATE, ["true", "true"])).is_err());
-        assert!(expiry(&twice(&header_names::STREAM_TTL, ["5", "5"])).is_err());
+        assert!(expiry(&twice(&header_names::STREAM_TTL, ["5", "5"]), Timestamp(0)).is_err());
+    }
+
+    #[test]
+    fn a_stream_expires_in_the_future() {
+        let at = headers(&[(header_names::STREAM_EXPIRES_AT, "1970-01-01T01:00:02+01:00")]);
+        let expiry = |now| expiry(&at, Timestamp(now));
+        assert_eq!(expiry(1999).unwrap(), Some(Expiry::At(Timestamp(2000))));
+        for now in [2000, 2001] {
+            let why = expiry(now).unwrap_err().to_string();
+            assert!(why.contains("which has passed"), "{why}");
+        }
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 
-use headwater::MediaRange;
+use headwater::{MediaRange, Problem, StatusCode, query_parameter};
 use http::HeaderMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use super::query::word;
 
 /// The formats in which a stream can be followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -16,10 +18,24 @@ pub(crate) enum Format {
     Ndjson,
 }
 
+impl Format {
+    /// Returns the format that a query names.
+    ///
+    /// # Errors
+    /// 400: it names none, or is given twice.
+    pub(crate) fn named(query: Option<&str>) -> Result<Option<Self>, Problem> {
+        let name = query_parameter(query, "format")?;
+        name.map(|name| word("format", &name)).transpose()
+    }
+}
+
 /// Returns the format that `Accept` names: the one with the greatest weight, and the first of
 /// equals (RFC 9110 §12.5.1). `None` is the stream's own type, which a wildcard matches. For a
 /// stream of events or lines, naming that format requests a live read.
-pub(crate) fn accepted(headers: &HeaderMap, content_type: &str) -> Option<Format> {
+///
+/// # Errors
+/// 406: neither the stream's type nor a format is acceptable.
+pub(crate) fn accepted(headers: &HeaderMap, content_type: &str) -> Result<Option<Format>, Problem> {
     let own = essence(content_type);
     let named = |range: &MediaRange<'_>, media_type| range.precedence(media_type) == Some(2);
     let mut best: Option<(Option<Format>, u16)> = None;
@@ -38,7 +54,34 @@ pub(crate) fn accepted(headers: &HeaderMap, content_type: &str) -> Option<Format
             best = Some((format, weight));
         }
     }
-    best.and_then(|(format, _)| format)
+    if let Some((format, _)) = best {
+        return Ok(format);
+    }
+    let offered = [&*own, "text/event-stream", "application/x-ndjson"];
+    let formats = [None, Some(Format::Sse), Some(Format::Ndjson)];
+    let is_any = MediaRange::all(headers).next().is_none();
+    let mut both = offered.into_iter().zip(formats);
+    match both.find(|(media_type, _)| is_any || weight(headers, media_type) > 0) {
+        Some((_, format)) => Ok(format),
+        None => Err(unacceptable(&offered)),
+    }
+}
+
+/// Returns the weight of a media type: that of the most specific range that matches it (RFC 9110 §12.5.1).
+fn weight(headers: &HeaderMap, media_type: &str) -> u16 {
+    let weights = MediaRange::all(headers)
+        .filter_map(|range| Some((range.precedence(media_type)?, range.weight())));
+    weights.max().map_or(0, |(_, weight)| weight)
+}
+
+/// Returns the refusal of a request that accepts none of these types.
+pub(crate) fn unacceptable(offered: &[&str]) -> Problem {
+    let list = offered.join(", ");
+    Problem::new(StatusCode::NOT_ACCEPTABLE)
+        .detail(format!(
+            "none of the requested formats is offered; ask for one of {list} by Accept"
+        ))
+        .with("media_types", offered)
 }
 
 /// Returns a media type without its parameters, in lower case.
@@ -223,26 +266,43 @@ mod tests {
     fn a_format_is_chosen_if_it_is_named() {
         let accepted = |accept: &'static str, content_type| {
             let accept = HeaderValue::from_static(accept);
-            accepted(&HeaderMap::from_iter([(ACCEPT, accept)]), content_type)
+            let accepted = accepted(&HeaderMap::from_iter([(ACCEPT, accept)]), content_type);
+            accepted.map_err(|problem| problem.status())
         };
+        let (sse, lines) = (Ok(Some(Format::Sse)), Ok(Some(Format::Ndjson)));
         let json = "application/json; charset=utf-8";
-        assert_eq!(accepted("text/event-stream", json), Some(Format::Sse));
+        assert_eq!(accepted("text/event-stream", json), sse);
         assert_eq!(
             accepted("application/x-ndjson;q=0.5, text/html", json),
-            Some(Format::Ndjson)
+            lines
         );
+        assert_eq!(accepted("application/jsonl, */*", json), lines);
         assert_eq!(
-            accepted("application/jsonl, */*", json),
-            Some(Format::Ndjson)
+            accepted("application/json, text/event-stream", json),
+            Ok(None)
         );
-        assert_eq!(accepted("application/json, text/event-stream", json), None);
-        assert_eq!(accepted("text/event-stream;q=0", json), None);
-        assert_eq!(accepted("*/*", json), None);
-        assert_eq!(accepted("text/event-stream;q=2", json), None);
+        for unwanted in [
+            "text/event-stream;q=0",
+            "image/png",
+            "*/*;q=0",
+            "text/html, text/plain",
+        ] {
+            assert_eq!(
+                accepted(unwanted, json),
+                Err(StatusCode::NOT_ACCEPTABLE),
+                "{unwanted}"
+            );
+        }
+        assert_eq!(accepted("text/*", json), sse);
+        assert_eq!(accepted("application/json;q=0, application/*", json), lines);
+        assert_eq!(accepted("application/*", json), Ok(None));
+        assert_eq!(accepted("", json), Ok(None));
+        assert_eq!(accepted("*/*", json), Ok(None));
+        assert_eq!(accepted("text/event-stream;q=2", json), Ok(None));
         assert_eq!(
             accepted("application/x-ndjson", "application/x-ndjson"),
-            Some(Format::Ndjson)
+            lines
         );
-        assert_eq!(accepted("*/*", "text/event-stream"), None);
+        assert_eq!(accepted("*/*", "text/event-stream"), Ok(None));
     }
 }

@@ -119,11 +119,15 @@ pub(crate) fn new_name_of(path: &str) -> Result<StreamName, Problem> {
     Ok(name)
 }
 
-/// Checks the name of a stream that is about to be created. Existing streams may have more segments.
+/// Checks the name of a stream that is about to be created. Existing streams may have other names.
 ///
 /// # Errors
-/// It has too many segments.
+/// It has too many segments, or a `*`: no pattern would match it alone.
 pub(crate) fn check_new(name: &StreamName) -> Result<(), Problem> {
+    if name.as_str().contains('*') {
+        let detail = "a stream's path has no `*`, which patterns of `/events`, subscriptions and grants use as a wildcard";
+        return Err(Problem::bad_request(detail));
+    }
     let segments = name.as_str().split('/').count();
     if segments > PATH_SEGMENTS {
         let detail = format!(
@@ -155,6 +159,7 @@ impl OperationInput for StreamPath {
 struct Described {
     /// The name of the stream: `orders`, or several segments, `shops/7/orders`. At most 1,024
     /// bytes and 128 segments. No segment may be `.`, `..` or empty, and the first one may not be `__ds`.
+    /// The name of a new stream has no `*`.
     path: String,
 }
 
@@ -195,6 +200,16 @@ mod tests {
                 .contains("at most 128 segments, and this one has 129"),
             "{problem}"
         );
+    }
+
+    #[test]
+    fn a_new_stream_has_no_star_in_its_name() {
+        for bad in ["*", "a/*", "a*", "**", "a/b*c"] {
+            let problem = check_new(&name_of(bad).unwrap()).unwrap_err();
+            assert_eq!(problem.status(), StatusCode::BAD_REQUEST, "{bad}");
+            assert!(problem.to_string().contains("wildcard"), "{problem}");
+        }
+        assert!(check_new(&name_of("a/✱").unwrap()).is_ok());
     }
 
     #[test]

@@ -275,6 +275,7 @@ impl From<Failure> for Refusal {
             StatusCode::BAD_REQUEST => "BAD_REQUEST",
             StatusCode::UNAUTHORIZED => "UNAUTHORIZED",
             StatusCode::FORBIDDEN => "FORBIDDEN",
+            StatusCode::NOT_ACCEPTABLE => "NOT_ACCEPTABLE",
             StatusCode::REQUEST_TIMEOUT => "REQUEST_TIMEOUT",
             StatusCode::CONFLICT => "CONFLICT",
             StatusCode::GONE => "GONE",

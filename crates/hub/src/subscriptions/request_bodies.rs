@@ -26,7 +26,7 @@ pub(super) struct NewSubscription {
     #[serde(default)]
     pub(super) webhook: Option<NewWebhook>,
     /// The JSON stream to which wake events are written, required for `pull-wake`. It has to be
-    /// created separately.
+    /// created before, and to be open.
     #[serde(default)]
     pub(super) wake_stream: Option<String>,
     /// Time in milliseconds after which a silent worker loses its lease. Default: 30,000.

@@ -212,6 +212,11 @@ async fn an_append_that_is_refused_creates_no_stream() {
         (&[JSON], "", 400),
         (&[], "x", 400),
         (&[JSON, ("stream-ttl", "x")], "1", 400),
+        (
+            &[JSON, ("stream-expires-at", "2001-01-01T00:00:00Z")],
+            "1",
+            400,
+        ),
         (&[JSON, ("stream-forked-from", "b")], "1", 400),
         (&[JSON, ("stream-schema", r#"{"type":"string"}"#)], "1", 422),
         (&[JSON, ("producer-id", "p")], "1", 400),
@@ -228,6 +233,47 @@ async fn an_append_that_is_refused_creates_no_stream() {
             "{headers:?} {body}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_name_with_a_star_or_a_past_expiry_is_refused_at_a_put_too() {
+    let server = Server::new();
+    for (path, headers, part) in [
+        ("a*", &[JSON][..], "has no `*`"),
+        ("a/*/b", &[JSON], "has no `*`"),
+        (
+            "a",
+            &[JSON, ("stream-expires-at", "2001-01-01T00:00:00Z")],
+            "2001-01-01T00:00:00Z, which has passed",
+        ),
+    ] {
+        for method in [Method::PUT, Method::POST] {
+            let request = headers
+                .iter()
+                .chain(&[("stream-create", "true")])
+                .fold(server.request(method, path), |request, (name, value)| {
+                    request.header(name, value)
+                });
+            let response = request.body("1").send().await;
+            assert_eq!(response.status(), 400, "{path}");
+            let text = response.text().await;
+            assert!(text.contains(part), "{text}");
+        }
+    }
+    assert_eq!(server.log.usage().streams, 0);
+}
+
+#[tokio::test]
+async fn a_stream_of_an_earlier_version_with_a_star_in_its_name_is_usable() {
+    let server = Server::new();
+    let create = headwater_log::Create::new(headwater_log::Settings::of_type("application/json"));
+    let name = "a*".parse().expect("it is a name of the log");
+    server.log.create(&name, create).await.expect("it is new");
+    assert_eq!(server.put("a*", JSON.1, "").await.status(), 200);
+    server.post_json("a*", "1").await;
+    assert_eq!(server.get("a*").send().await.text().await, "[1]");
+    server.delete("a*").await;
+    assert_eq!(server.put("a*", JSON.1, "").await.status(), 400);
 }
 
 #[tokio::test]

@@ -209,6 +209,37 @@ async fn frame(body: &mut Body) -> usize {
 }
 
 #[tokio::test]
+async fn a_read_in_no_offered_format_is_refused() {
+    let server = Server::new();
+    server.put("a", "text/csv", "1,2").await;
+    let read = async |query: &str, accept: &str| {
+        let request = server.get(&format!("a{query}")).header("accept", accept);
+        let response = request.send().await;
+        (response.status().as_u16(), response.text().await)
+    };
+    for accept in ["text/csv", "text/*", "image/png, */*;q=0.1", ""] {
+        assert_eq!(read("", accept).await, (200, "1,2".to_owned()), "{accept}");
+    }
+    for accept in ["image/png", "application/json", "text/csv;q=0"] {
+        let (status, problem) = read("", accept).await;
+        assert_eq!(status, 406, "{accept}");
+        let offered = r#"["text/csv","text/event-stream","application/x-ndjson"]"#;
+        assert!(problem.contains(offered), "{problem}");
+    }
+    // The query precedes the header.
+    for (query, expected) in [
+        ("?format=sse&live=false", 200),
+        ("?live=long-poll&offset=-1", 200),
+        ("?format=xml", 400),
+        ("?format=sse&format=ndjson", 400),
+        ("?format=sse&live=false&heartbeat=1&heartbeat=1", 400),
+    ] {
+        let (status, text) = read(query, "image/png").await;
+        assert_eq!(status, expected, "{query}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn a_read_can_start_at_a_time() {
     let server = Server::new();
     server.put_json("a", "[1]").await;

@@ -453,8 +453,42 @@ async fn an_acknowledgement_without_a_valid_token_is_refused() {
 }
 
 #[tokio::test]
+async fn a_wake_stream_exists_is_of_json_and_is_open() {
+    let server = Server::subscribing();
+    server.put("text", "text/plain", "").await;
+    server.put_json("closed", "[]").await;
+    let close = server.request(Method::POST, "closed");
+    let close = close.header("stream-closed", "true");
+    assert!(close.send().await.status().is_success());
+    server.put_json("wakes", "[]").await;
+    let ask = async |wake_stream: &str| {
+        let wanted = json!({ "type": "pull-wake", "pattern": "a/*", "wake_stream": wake_stream });
+        server.ask(Method::PUT, "subscriptions/s", wanted).await
+    };
+    for (name, part) in [
+        ("missing", "create it first"),
+        ("text", "application/json"),
+        ("closed", "is closed"),
+        ("a//b", "empty"),
+    ] {
+        let (status, body) = ask(name).await;
+        assert_eq!(
+            (status, code(&body)),
+            (StatusCode::BAD_REQUEST, "INVALID_REQUEST"),
+            "{name}"
+        );
+        let message = body["error"]["message"].as_str().unwrap();
+        assert!(message.contains(part), "{message}");
+    }
+    assert_eq!(ask("wakes").await.0, 201);
+    server.delete("wakes").await;
+    assert_eq!(ask("wakes").await.0, 200, "it is confirmed");
+}
+
+#[tokio::test]
 async fn incomplete_and_contradictory_requests_are_refused() {
     let server = Server::subscribing();
+    server.put_json("wakes", "[]").await;
     let streams = |count: usize| (0..count).map(|n| format!("s/{n}")).collect::<Vec<_>>();
     let wanted = |streams: Vec<String>| json!({ "type": "pull-wake", "streams": streams, "wake_stream": "wakes" });
     let path = "subscriptions/s";

@@ -175,7 +175,7 @@ pub(crate) fn decode(value: &[u8]) -> Result<Birth, Malformed> {
     let mut marks: Vec<Mark> = Vec::new();
     while !cursor.0.is_empty() {
         let at = cursor.number()?;
-        let is_next = marks.last().is_none_or(|last| last.at.number() < at);
+        let is_next = marks.last().is_none_or(|last| last.at.number() <= at);
         if fork.is_some() || !is_next || at > Offset::MAX.number() || marks.len() == limits::MARKS {
             return Err(Malformed);
         }

@@ -14,7 +14,10 @@ pub(in crate::serve) fn lay(args: &[&str], file: &str) -> Config {
 #[test]
 fn the_command_line_overrides_the_root_and_the_socket_mode_of_the_file() {
     let file = "root = \"/b\"\nsocket_mode = \"660\"\n";
-    let laid = lay(&["--root", "/a", "--socket-mode", "0600"], file);
+    let laid = lay(
+        &["--root=/a", "--socket-mode=0600", "--listen=unix:s"],
+        file,
+    );
     assert_eq!((&*laid.root, laid.socket_mode), ("/a", 0o600));
     let laid = lay(&[], file);
     assert_eq!((&*laid.root, laid.socket_mode), ("/b", 0o660));
@@ -111,7 +114,8 @@ fn trusted_proxies_come_from_the_command_line_or_else_from_the_file() {
 
 #[test]
 fn rates_come_from_the_command_line_or_else_from_the_file() {
-    let file = "[rates]\naddress = \"requests=5,open=1\"\nsubject = \"created=1/h\"\n";
+    let file = "[rates]\naddress = \"requests=5,open=1\"\nsubject = \"created=1/h\"\n\
+                [auth]\nkeys = \"f\"\njwt = { secret_file = \"f\" }\n";
     let shown = |args: &[&str]| format!("{:?}", lay(args, file).hub);
     let expected = |text: &str| format!("{:?}", text.parse::<headwater_auth::Rates>().unwrap());
     let laid = shown(&["--key-rates", "messages=7", "--address-rates", "bytes=1MiB"]);
@@ -213,6 +217,36 @@ fn the_hub_is_opened_by_the_file_or_the_command_line_and_keys_take_precedence() 
     assert_eq!(exposure(&[&args as &[_], &["--open"]].concat(), ""), opened);
     let file = "open = true\n[auth]\nkeys = \"k\"\n";
     assert_eq!(exposure(&args, file), "requires a key");
+}
+
+#[test]
+fn options_without_effect_are_refused() {
+    let lay = |args: &[&str], file| {
+        let args = [&["headwater", "serve", "--data", "memory"], args].concat();
+        let Command::Serve(args) = Args::parse_from(args).command else {
+            panic!("it is serve")
+        };
+        let laid = Config::lay(*args, toml::from_str(file).unwrap());
+        laid.map(drop).map_err(|failure| format!("{failure:?}"))
+    };
+    let (key, subject) = ("--key-rates=open=1", "--subject-rates=open=1");
+    let (keys, tokens) = ("--keys=f", "--jwt-secret-file=f");
+    for (args, file, part) in [
+        (&["--durability=fsync"][..], "", "--durability is for"),
+        (&["--socket-mode=600"], "", "--socket-mode is for"),
+        (&[key], "", "--keys"),
+        (&[key, tokens], "", "--keys"),
+        (&[], "[rates]\nkey = \"open=1\"\n", "--keys"),
+        (&[subject], "", "--jwt-secret-file"),
+        (&[subject, keys], "", "--jwt-secret-file"),
+    ] {
+        let error = lay(args, file).unwrap_err();
+        assert!(error.contains(part), "{args:?}: {error}");
+    }
+    // A file has settings that the command line makes pointless.
+    lay(&[], "durability = \"os\"\nsocket_mode = \"600\"\n").unwrap();
+    lay(&[key, subject, keys, tokens], "").unwrap();
+    lay(&["--socket-mode=600", "--listen=unix:a"], "").unwrap();
 }
 
 #[cfg(any(feature = "gather", feature = "relay"))]

@@ -1,12 +1,44 @@
 //! `tail`.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    time::{Duration, Instant},
+};
 
 use super::{done, run};
 use crate::{
     running::{Said, finish, headwater, signal, wait},
+    server::Server,
     serving::Hub,
 };
+
+#[test]
+fn a_hub_that_is_unavailable_at_first_is_waited_for() {
+    for streams in [&["s"][..], &["a", "b"]] {
+        let server = Server::start(|call| match call.n {
+            0 => call.respond_with("503 Service Unavailable", "retry-after: 0"),
+            1 => call.respond_with("502 Bad Gateway", "content-type: text/html"),
+            2 => {
+                call.start("text/event-stream");
+                call.chunk("id: 1\ndata: {\"stream\":\"a\",\"data\":1}\n\n");
+                call.chunk("event: headwater:end\nid: headwater:end\ndata: {}\n\n");
+            }
+            _ => call.respond("404 Not Found", "text/plain", ""),
+        });
+        let tail = |options: &[&str]| {
+            let hub = server.url("");
+            let args = [&["tail", "--hub", &hub], streams, options].concat();
+            finish(headwater(&args).spawn().unwrap())
+        };
+        assert_eq!(tail(&["--attempts", "1"]).code, 4);
+        let said = tail(&[]);
+        assert_eq!((said.code, said.stdout.lines().count()), (0, 1), "{said:?}");
+        let start = Instant::now();
+        assert_eq!(tail(&[]).code, 4, "4xx ends at once");
+        assert!(start.elapsed() < Duration::from_secs(10));
+        assert_eq!(server.requests().len(), 4);
+    }
+}
 
 #[test]
 fn tail_starts_at_the_requested_position() {

@@ -113,7 +113,7 @@ impl WriterOptions {
     /// # Errors
     /// There is no response; the stream doesn't exist and is not to be created; it is closed. Each
     /// request is tried once, unless the client [retries
-    /// it](crate::ClientBuilder::retry_first_connect).
+    /// it](crate::ClientBuilder::retry_first_connect). A response of 502, 503 or 504 is retried.
     ///
     /// # Panics
     /// Panics outside a tokio runtime.

@@ -33,6 +33,7 @@ use crate::{
     error::{Error, Kind},
     hub::{Info, Stream, call::Reply, names},
     plan::Plan,
+    session::is_unavailable,
 };
 
 /// A command from a writer to its worker.
@@ -551,27 +552,27 @@ impl Life {
     }
 }
 
-/// Sends a request that is safe to repeat. Retries it if the client retries the first connection.
+/// Sends a request that is safe to repeat. Retries it if the hub is unavailable, or if the client retries the
+/// first connection.
 pub(super) async fn patiently(stream: &Stream, plan: &Plan) -> Result<Reply, Error> {
     let settings = &plan.settings;
-    let most = match settings.retry_first_connect {
-        true => settings.max_attempts.max(1),
-        false => 1,
-    };
     let mut rng = fastrand::Rng::new();
     let mut failures = 0;
     loop {
         let reply = stream.send(plan).await;
         failures += 1;
-        let (is_passing, after) = match &reply {
-            Ok(reply) => (
-                reply.status.is_server_error()
-                    || reply.status == http::StatusCode::TOO_MANY_REQUESTS,
-                reply.retry_after(),
-            ),
-            Err(error) => (error.is_passing(), None),
+        let retries_all = settings.retry_first_connect;
+        let (is_retried, after) = match &reply {
+            Ok(reply) => {
+                let status = reply.status;
+                let is_passing =
+                    status.is_server_error() || status == http::StatusCode::TOO_MANY_REQUESTS;
+                let is_retried = is_unavailable(status) || (retries_all && is_passing);
+                (is_retried, reply.retry_after())
+            }
+            Err(error) => (retries_all && error.is_passing(), None),
         };
-        if !is_passing || failures >= most {
+        if !is_retried || failures >= settings.max_attempts.max(1) {
             return reply.map_err(|error| error.after_attempts(failures));
         }
         let reason = match &reply {

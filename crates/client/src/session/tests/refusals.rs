@@ -129,6 +129,49 @@ fn the_first_connection_is_retried_only_if_enabled() {
 }
 
 #[test]
+fn an_unavailable_server_is_asked_again_at_first_too() {
+    for status in [502, 503, 504] {
+        let mut session = items(policy());
+        session.head(&Head {
+            retry_after: Some(Duration::from_secs(47)),
+            ..head(status, "text/plain")
+        });
+        assert_eq!(connects(&mut session), Duration::from_secs(47));
+        session.head(&head(status, "text/plain"));
+        connects(&mut session);
+        session.head(&head(status, "text/plain"));
+        session.end();
+        let error = fails(&mut session).to_string();
+        assert!(
+            error.ends_with("(gave up after 3 attempts in a row)"),
+            "{error}"
+        );
+    }
+    let none = Policy {
+        reconnect: false,
+        ..policy()
+    };
+    let once = Policy {
+        max_attempts: 1,
+        ..policy()
+    };
+    let post = Policy {
+        replayable: false,
+        ..policy()
+    };
+    let raw = Session::new(Reading::Raw, policy(), Str::default(), 7);
+    let sessions = [none, once, post].map(items).into_iter().chain([raw]);
+    for (mut session, status) in sessions
+        .zip([503; 4])
+        .chain([404, 408, 429, 500, 501, 507].map(|status| (items(policy()), status)))
+    {
+        session.head(&head(status, "text/plain"));
+        session.end();
+        assert_eq!(fails(&mut session).status().unwrap(), status);
+    }
+}
+
+#[test]
 fn an_accepted_response_resets_the_count_of_failures() {
     let mut session = open(policy(), "text/event-stream");
     for _ in 0..20 {

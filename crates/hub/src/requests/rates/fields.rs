@@ -7,8 +7,9 @@
 //! | `RateLimit` (§4) | with each refusal, and for each quantity of which less than half of the burst is left. §6.2: "an implementer concerned with performance might provide `RateLimit` header fields only when a given quota is close to exhaustion" |
 //! | `Retry-After` (RFC 9110 §10.2.3) | with each refusal. It equals the effective window `t`, as §6 requires that it is no earlier |
 //!
-//! The units that §3.1.2 defines are requests, content-bytes and concurrent-requests. So `RateLimit-Policy`
-//! has no policy for messages and for streams that are created, and `RateLimit` has those alone.
+//! The units that §3.1.2 defines are requests, content-bytes and concurrent-requests. The policy of streams that are
+//! created counts the requests that create one. Messages have no unit, so neither field has them: their refusal has
+//! `Retry-After` alone.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -39,6 +40,7 @@ pub(super) fn policy(rates: &Rates) -> Option<HeaderValue> {
     };
     add(Quantity::Requests, rates.requests, "");
     add(Quantity::Bytes, rates.bytes, ";qu=\"content-bytes\"");
+    add(Quantity::Created, rates.created, "");
     if let Some(open) = rates.open {
         let name = Quantity::Open.name();
         policies.push(format!("\"{name}\";q={open};qu=\"concurrent-requests\""));
@@ -75,7 +77,6 @@ pub(super) fn note(headers: &mut HeaderMap, usage: &Usage) {
     let rates = usage.rates();
     for (quantity, rate) in [
         (Quantity::Requests, rates.requests),
-        (Quantity::Messages, rates.messages),
         (Quantity::Bytes, rates.bytes),
         (Quantity::Created, rates.created),
     ] {
@@ -141,12 +142,13 @@ pub(super) fn refusal(excess: Excess, usage: &Usage) -> Failure {
         .detail(format!("this sender may have {allowed}: retry in {time} s"))
         .with("code", "rate_limited")
         .with("violated-policies", vec![name]);
-    let item = match wait {
-        Some(_) => format!("\"{name}\";r=0;t={time}"),
-        None => format!("\"{name}\";r=0"),
+    let item = match (quantity, wait) {
+        (Quantity::Messages, _) => None,
+        (_, Some(_)) => Some(format!("\"{name}\";r=0;t={time}")),
+        (_, None) => Some(format!("\"{name}\";r=0")),
     };
     let fields = [
-        (RATELIMIT, HeaderValue::try_from(item).ok()),
+        (RATELIMIT, item.and_then(|item| item.try_into().ok())),
         (RATELIMIT_POLICY, usage.policy.clone()),
     ];
     let failure = Failure::from(problem).header(header::RETRY_AFTER, time.into());
@@ -177,14 +179,14 @@ mod tests {
             policy("requests=10:25,messages=1,bytes=1MiB,created=1,open=5").as_deref(),
             Some(
                 "\"requests\";q=25;w=3, \"bytes\";q=1048576;qu=\"content-bytes\";w=1, \
-                 \"open\";q=5;qu=\"concurrent-requests\""
+                 \"created\";q=1;w=1, \"open\";q=5;qu=\"concurrent-requests\""
             )
         );
         assert_eq!(
             policy("requests=60/m:1").as_deref(),
             Some("\"requests\";q=1;w=1")
         );
-        assert_eq!(policy("messages=10,created=1"), None);
+        assert_eq!(policy("messages=10"), None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -196,7 +198,7 @@ mod tests {
             note(&mut headers, &usage);
             assert_eq!(
                 text(&headers, &RATELIMIT_POLICY).as_deref(),
-                Some("\"requests\";q=10;w=1")
+                Some("\"requests\";q=10;w=1, \"created\";q=2;w=2")
             );
             reported.push(text(&headers, &RATELIMIT));
             let _ = usage.take(Quantity::Requests, 1);
@@ -209,6 +211,40 @@ mod tests {
         note(&mut headers, &usage);
         let both = "\"requests\";r=0;t=1, \"created\";r=0;t=4";
         assert_eq!(text(&headers, &RATELIMIT).as_deref(), Some(both));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_reported_limit_has_a_policy() {
+        let rates = "requests=4,messages=4,bytes=16KiB,created=4,open=4";
+        let usage = Usage::new(rates.parse().unwrap());
+        let mut all = Vec::new();
+        for quantity in [
+            Quantity::Requests,
+            Quantity::Messages,
+            Quantity::Bytes,
+            Quantity::Created,
+            Quantity::Open,
+        ] {
+            let _ = usage.take(quantity, 16 << 10);
+            let wait = (quantity != Quantity::Open).then_some(OPEN_RETRY);
+            all.push(refusal(Excess { quantity, wait }, &usage).into_parts().1);
+        }
+        let mut noted = HeaderMap::new();
+        note(&mut noted, &usage);
+        assert_eq!(text(&noted, &RATELIMIT).unwrap().matches("r=0").count(), 3);
+        all.push(noted);
+        let names = |field: &str| -> Vec<String> {
+            let items = field.split(", ");
+            items
+                .map(|item| item.split(';').next().unwrap().to_owned())
+                .collect()
+        };
+        for headers in all {
+            let policies = names(&text(&headers, &RATELIMIT_POLICY).unwrap());
+            for name in names(&text(&headers, &RATELIMIT).unwrap_or_default()) {
+                assert!(name.is_empty() || policies.contains(&name), "{headers:?}");
+            }
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use headwater_log::{Error, Info, StreamName};
 
 use super::{Answer, Command, Engine, Part};
+use crate::protocol::path::check_new;
 use crate::subscriptions::journal::Journal;
 use crate::subscriptions::keys::{self, Keys};
 use crate::subscriptions::limits::EXPLICIT_LINKS;
@@ -132,6 +133,11 @@ impl Engine {
         if config.streams.len() > EXPLICIT_LINKS {
             return Err(Refusal::Limit(TOO_MANY_NAMED));
         }
+        if self.registry.get(id).is_none()
+            && let Target::WakeStream(name) = &config.target
+        {
+            self.check_wake_stream(name).await?;
+        }
         if self.registry.is_empty() {
             // No subscription needs the messages that were appended before.
             self.seen = self.order.head();
@@ -149,6 +155,28 @@ impl Engine {
     }
 
     async fn add_streams(&mut self, id: &Arc<str>, streams: &[StreamName]) -> Result<(), Refusal> {
+        if let Some(known) = self.registry.get(id)
+            && let Target::WakeStream(wake) = &known.config.target
+            && streams.contains(wake)
+        {
+            // Otherwise, each wake would cause the next one.
+            let why = format!(
+                "the wake_stream {:?} can't be among the streams",
+                wake.as_str()
+            );
+            return Err(Refusal::Invalid(why));
+        }
+        for name in streams {
+            if let Err(problem) = check_new(name)
+                && self.info(name).await?.is_none()
+            {
+                let why = format!(
+                    "there is no stream {:?}, and can't be: {problem}",
+                    name.as_str()
+                );
+                return Err(Refusal::Invalid(why));
+            }
+        }
         for name in streams {
             self.pace().await;
             let info = self.info(name).await?;

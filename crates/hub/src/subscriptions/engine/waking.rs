@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use headwater_log::{Append, Outcome, StreamName};
+use headwater_log::{Append, Info, Outcome, StreamName};
 
 use super::{Call, Engine, Issued, To};
+use crate::protocol::media_type::is_json;
 use crate::subscriptions::delivery::{self, Delivered};
 use crate::subscriptions::journal::Journal;
 use crate::subscriptions::keys;
@@ -171,24 +172,32 @@ impl Engine {
         }
     }
 
+    /// Checks that a stream can have wake events.
+    ///
+    /// # Errors
+    /// It doesn't exist, isn't of JSON, or is closed.
+    pub(super) async fn check_wake_stream(&self, name: &StreamName) -> Result<(), Refusal> {
+        let why = match self.info(name).await? {
+            None => "doesn't exist: create it first, with the type application/json",
+            Some(info) => match unusable(&info) {
+                None => return Ok(()),
+                Some(why) => why,
+            },
+        };
+        Err(Refusal::Invalid(format!(
+            "the wake_stream {:?} {why}",
+            name.as_str()
+        )))
+    }
+
     async fn write_event(&self, name: &StreamName, event: Vec<u8>) -> Result<(), String> {
         if !self.may_send() {
             return Err("this hub isn't the owner of the log now".to_owned());
         }
-        let info = self
-            .log
-            .info(name)
-            .await
-            .map_err(|error| error.to_string())?;
-        let media_type = info
-            .settings
-            .content_type
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim();
-        if !media_type.eq_ignore_ascii_case("application/json") {
-            return Err("the wake stream is not of JSON".to_owned());
+        let info = self.log.info(name).await;
+        let info = info.map_err(|error| error.to_string())?;
+        if let Some(why) = unusable(&info) {
+            return Err(format!("the wake stream {why}"));
         }
         match self.log.append(name, Append::new(vec![event.into()])).await {
             Ok(Outcome::Refused(_)) => Err("the wake stream is closed".to_owned()),
@@ -207,6 +216,14 @@ impl Engine {
                 .failed(id, wake_id, self.now(), fastrand::f64()),
         }
     }
+}
+
+/// Returns the reason for which a stream takes no wake events, if there is one.
+fn unusable(info: &Info) -> Option<&'static str> {
+    if !is_json(&info.settings.content_type) {
+        return Some("is not of the type application/json");
+    }
+    info.closed.then_some("is closed")
 }
 
 /// Returns the timeout of a webhook call. It is slightly shorter than the lease, so that a call

@@ -183,6 +183,13 @@ async fn a_ticket_authorizes_one_get_that_reads() {
     ] {
         assert_eq!(send(method, path).await, "token_missing", "{path}");
     }
+    // The one that counts isn't known. Neither is used up.
+    for second in [&*first, "hwt_x"] {
+        let path = format!("/streams/a?ticket={first}&ticket={second}");
+        let response = hub.request(Method::GET, &path).send().await;
+        assert_eq!(response.status(), 400, "{second}");
+        assert!(response.text().await.contains("ticket is given twice"));
+    }
     assert_eq!(send(Method::GET, "/streams/a").await, "200");
     assert_eq!(send(Method::GET, "/streams/a").await, "token_expired");
     let other = ticket(&hub, &all).await;

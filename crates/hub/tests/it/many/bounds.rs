@@ -76,7 +76,8 @@ async fn invalid_parameters_are_refused_with_the_valid_ones() {
     for (query, status) in [
         ("", 422),
         ("live=maybe&stream=a", 422),
-        ("format=xml&stream=a", 422),
+        ("format=xml&stream=a", 400),
+        ("format=sse&format=sse&stream=a", 400),
         ("stream=", 400),
         ("stream=/a", 400),
         ("stream=a*", 400),

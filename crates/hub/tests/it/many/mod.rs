@@ -102,6 +102,7 @@ async fn nothing_of_a_deleted_stream_is_sent_and_its_successor_has_its_own_type(
 async fn reserved_streams_are_neither_followed_nor_listed() {
     let server = Server::new();
     server.put_json("a", "[]").await;
+    server.put_json("wakes", "[]").await;
     let subscription = json!({
         "type": "pull-wake", "pattern": "**", "wake_stream": "wakes", "lease_ttl_ms": 30_000,
     });

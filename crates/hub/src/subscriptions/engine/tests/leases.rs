@@ -108,18 +108,22 @@ async fn a_deleted_subscription_refuses_acknowledgements_of_its_wake() {
 }
 
 #[tokio::test]
-async fn a_missing_wake_stream_is_retried() {
+async fn a_deleted_wake_stream_is_retried() {
     let mut bench = Bench::new().await;
-    let absent = Config {
+    let later = Config {
         target: Target::WakeStream(name("later")),
         ..config(&[])
     };
-    bench.put(id(), absent).await.unwrap();
+    let json = || Create::new(Settings::of_type("application/json; charset=utf-8"));
+    bench.log.create(&name("later"), json()).await.unwrap();
+    bench.put(id(), later.clone()).await.unwrap();
+    bench.log.delete(&name("later")).await.unwrap();
+    // Confirming the subscription doesn't need its wake stream.
+    assert!(!bench.put(id(), later).await.unwrap());
     bench.append("s/a").await;
     bench.turn().await;
     assert!(bench.known().retry_at.is_some());
-    let json = Create::new(Settings::of_type("application/json; charset=utf-8"));
-    bench.log.create(&name("later"), json).await.unwrap();
+    bench.log.create(&name("later"), json()).await.unwrap();
     bench.clock.advance(Duration::from_millis(1300));
     // A failure is only known after the store, and so is the retry.
     bench.turn().await;

@@ -63,6 +63,34 @@ async fn a_wake_stream_that_matches_its_own_pattern_causes_no_wake() {
 }
 
 #[tokio::test]
+async fn a_name_that_no_stream_can_have_is_refused() {
+    let mut bench = Bench::new().await;
+    let refused = bench.put(id(), config(&["a", "s/*"])).await;
+    assert!(
+        matches!(&refused, Err(Refusal::Invalid(why)) if why.contains("wildcard")),
+        "{refused:?}"
+    );
+    // A stream of an earlier version.
+    let json = Create::new(Settings::of_type("application/json"));
+    bench.log.create(&name("s/*"), json).await.unwrap();
+    bench.put(id(), config(&["a", "s/*"])).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_wake_stream_is_none_of_the_streams_that_it_is_for() {
+    let mut bench = Bench::new().await;
+    let refused = bench.put(id(), config(&["a", "wakes"])).await;
+    assert!(matches!(refused, Err(Refusal::Invalid(_))), "{refused:?}");
+    bench.put(id(), config(&["a"])).await.unwrap();
+    let add = |answer| Command::AddStreams {
+        id: id(),
+        streams: vec![name("wakes")],
+        answer,
+    };
+    assert!(matches!(bench.ask(add).await, Err(Refusal::Invalid(_))));
+}
+
+#[tokio::test]
 async fn a_stream_that_is_created_again_is_pending_from_its_start() {
     let mut bench = Bench::new().await;
     for _ in 0..3 {

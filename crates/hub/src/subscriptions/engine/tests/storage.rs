@@ -129,6 +129,8 @@ async fn beyond_the_bytes_of_all_cursors_streams_wait_for_their_turn() {
         ..bounds()
     })
     .await;
+    let json = Create::new(Settings::of_type("application/json"));
+    bench.log.create(&name("other wakes"), json).await.unwrap();
     for n in 0..4 {
         let other = Config {
             target: Target::WakeStream(name("other wakes")),
