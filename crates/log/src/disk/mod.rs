@@ -16,6 +16,7 @@ mod measure;
 mod options;
 mod order;
 mod pace;
+mod parting;
 mod queue;
 mod reader;
 mod rebuild;

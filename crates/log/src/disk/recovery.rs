@@ -26,6 +26,7 @@ use super::format::log_head::Head;
 use super::format::manifest::{self, Manifest};
 use super::format::{keys, record};
 use super::options::{DiskOptions, Durability};
+use super::parting;
 use super::rewrite;
 use super::segments::SegmentFile;
 use super::sorted::{self, Sorted};
@@ -277,7 +278,7 @@ pub(crate) fn open(disk: &Arc<dyn Disk>, options: &DiskOptions) -> Result<Opened
     }
     let (mut journal, found) = opened?;
     let Replay {
-        head,
+        mut head,
         states,
         mut recovery,
         given_up,
@@ -310,6 +311,11 @@ pub(crate) fn open(disk: &Arc<dyn Disk>, options: &DiskOptions) -> Result<Opened
             commits,
             "messages are damaged; their streams can't be read there"
         );
+    }
+    // Without a marker, it isn't known if commits are missing.
+    let is_unmarked = mark.commit == 0 && last > 0;
+    if options.accept_missing_end && (recovery.missing > 0 || is_unmarked) {
+        head = parting::part(&store, head)?;
     }
     if last < base.commit {
         // The index knows of the missing commits. Their messages can't be read, and the next commit has
