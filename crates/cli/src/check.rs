@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args as ClapArgs;
-use headwater_log::{DiskLog, DiskOptions, Error, Info, Log, ReadFrom};
+use headwater_log::{DiskLog, DiskOptions, Error, Info, Log, ReadFrom, Remedy};
 use headwater_wire::causes;
 
 use crate::{exit::Failure, serve::cannot_open};
@@ -36,8 +36,10 @@ Example:
 pub(crate) const DETAILS: &str = "\
 It prints a line of JSON for each file and each stream that is damaged, with the first offset that
 can't be read, and a summary. Damaged messages that aren't sorted by stream yet have lines of
-their own, with their ranges of offsets: accept_damage = true gives them up. The hub must not
-run meanwhile. Opening the folder completes or takes back what was being written when the hub ended,
+their own, with their ranges of offsets: accept_damage = true gives them up. If the folder can't be
+opened, a line has the damage and the remedy: --rebuild-index, a setting of the hub, or a backup.
+
+The hub must not run meanwhile. Opening the folder completes or takes back what was being written when the hub ended,
 as the hub does: make a copy first.
 
 --rebuild-index replaces the files of the index (*.idx) by new ones, made from the catalog (*.cat)
@@ -74,8 +76,22 @@ pub(crate) fn run(args: &Check) -> Result<(), Failure> {
     }
     let mut options = DiskOptions::default();
     options.accept_damage = true;
-    let log = DiskLog::open(folder, options)
-        .map_err(|error| Failure::other(cannot_open(folder, &error)))?;
+    let log = match DiskLog::open(folder, options) {
+        Ok(log) => log,
+        Err(error) => {
+            if error.is_damaged() {
+                let remedy = match error.remedy() {
+                    Some(Remedy::RebuildIndex) => "--rebuild-index",
+                    Some(Remedy::AcceptDamage) => "accept_damage",
+                    Some(Remedy::AcceptMissingEnd) => "accept_missing_end",
+                    _ => "a backup",
+                };
+                let (path, damage) = (folder.display().to_string(), causes::text(&error));
+                say(&serde_json::json!({ "folder": path, "damage": damage, "remedy": remedy }))?;
+            }
+            return Err(Failure::other(cannot_open(folder, &error)));
+        }
+    };
     for lost in &log.recovery().given_up {
         say(&serde_json::json!({
             "stream": lost.stream.as_str(), "from": lost.from.to_string(), "to": lost.to.to_string(),

@@ -134,7 +134,12 @@ fn damage_in_the_newest_messages_is_accepted_only_if_that_is_set() {
     let serve = ["serve", "--listen", "127.0.0.1:0", "--data", data.path()];
     let said = finish(headwater(&serve).spawn().unwrap());
     assert_eq!(said.code, 1, "{said:?}");
-    for wanted in ["segment", "is damaged at byte", "headwater check"] {
+    for wanted in [
+        "segment",
+        "is damaged at byte",
+        "headwater check",
+        "accept_damage",
+    ] {
         assert!(said.stderr.contains(wanted), "{said:?}");
     }
     let said = check(data.path());
@@ -229,4 +234,41 @@ fn data_of_another_format_is_one_error_and_no_damage() {
         "{said:?}"
     );
     assert!(!said.stderr.contains("damaged"), "{said:?}");
+}
+
+/// Returns a folder that a hub has used.
+fn used(name: &str) -> Scratch {
+    let data = Scratch::new(name);
+    let hub = Hub::serve(&["--data", data.path()]);
+    let at = hub.address().to_owned();
+    assert!(ask(&at, "PUT /streams/a", "").contains(" 201 "));
+    assert!(ask(&at, "POST /streams/a", "a message").contains(" 204 "));
+    stop(hub);
+    data
+}
+
+#[test]
+fn a_lost_end_names_the_setting_that_accepts_it() {
+    let data = used("lost-end");
+    for segment in files(data.path(), ".seg") {
+        fs::remove_file(segment).unwrap();
+    }
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--data", data.path()];
+    for said in [
+        check(data.path()),
+        finish(headwater(&serve).spawn().unwrap()),
+    ] {
+        assert_eq!(said.code, 1, "{said:?}");
+        assert!(said.stderr.contains("missing from the end"), "{said:?}");
+        assert!(
+            said.stderr.contains("accept_missing_end = true"),
+            "{said:?}"
+        );
+        assert!(!said.stderr.contains("accept_damage"), "{said:?}");
+    }
+    let said = check(data.path());
+    assert!(
+        said.stdout.contains("\"remedy\":\"accept_missing_end\""),
+        "{said:?}"
+    );
 }

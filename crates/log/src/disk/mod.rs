@@ -625,6 +625,7 @@ fn blame(folder: &Path, error: Error) -> Error {
     }
     Kind::Damaged {
         place,
+        remedy: error.remedy(),
         cause: Some(error.into()),
     }
     .into()

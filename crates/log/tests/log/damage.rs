@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use headwater_log::{
     Append, Clock, Create, DiskLog, Error, Limits, Log, Offset, Outcome, Position, ReadFrom,
-    Settings,
+    Remedy, Settings,
 };
 
 use crate::settings::{random, setting};
@@ -280,6 +280,7 @@ fn a_missing_acknowledged_commit_is_an_error_unless_accepted() {
             error.to_string(),
             "the log is damaged: commits 3 to 4 were acknowledged and are missing from the end"
         );
+        assert_eq!(error.remedy(), Some(Remedy::AcceptMissingEnd));
     }
     let log = DiskLog::open(folder.path(), synced(true)).unwrap();
     assert_eq!(log.recovery().missing, 2);
@@ -427,11 +428,8 @@ fn a_damaged_message_does_not_keep_the_others_from_being_sorted() {
     let at = content.windows(text.len()).position(|it| it == text);
     let file = std::fs::File::options().write(true).open(&segment).unwrap();
     file.write_all_at(b"?", at.unwrap() as u64).unwrap();
-    assert!(
-        DiskLog::open(folder.path(), synced(false))
-            .unwrap_err()
-            .is_damaged()
-    );
+    let error = DiskLog::open(folder.path(), synced(false)).unwrap_err();
+    assert_eq!(error.remedy(), Some(Remedy::AcceptDamage), "{error:?}");
 
     let mut settings = synced(false);
     settings.accept_damage = true;
