@@ -1,8 +1,9 @@
 //! `headwater check`: reports damage in a hub's data.
 
 use std::{
+    error::Error as _,
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use clap::Args as ClapArgs;
@@ -39,8 +40,8 @@ can't be read, and a summary. Damaged messages that aren't sorted by stream yet 
 their own, with their ranges of offsets: accept_damage = true gives them up. If the folder can't be
 opened, a line has the damage and the remedy: --rebuild-index, a setting of the hub, or a backup.
 
-The hub must not run meanwhile. Opening the folder completes or takes back what was being written when the hub ended,
-as the hub does: make a copy first.
+The hub must not run meanwhile. Opening the folder completes or takes back what was being written when
+the hub ended, as the hub does: make a copy first. So it can't check a read-only folder.
 
 --rebuild-index replaces the files of the index (*.idx) by new ones, made from the catalog (*.cat)
 and the sorted files (*.dat), and the manifest by its copy if it is damaged or missing. If the catalog
@@ -54,10 +55,20 @@ Exit status:
 
 pub(crate) fn run(args: &Check) -> Result<(), Failure> {
     let folder = &args.data;
-    if !folder.join("log").exists() && !folder.join("db").exists() {
+    if !exists(&folder.join("log"))? && !exists(&folder.join("db"))? {
         let folder = folder.display();
         return Err(Failure::other(format!("{folder}: no data of a hub found")));
     }
+    check(args)
+}
+
+fn exists(path: &Path) -> Result<bool, Failure> {
+    path.try_exists()
+        .map_err(|error| Failure::other(format!("{}: {error}", path.display())))
+}
+
+fn check(args: &Check) -> Result<(), Failure> {
+    let folder = &args.data;
     if args.rebuild_index {
         let rebuilt = DiskLog::rebuild_index(folder).map_err(|error| {
             let (folder, error) = (folder.display(), causes::text(&error));
@@ -68,8 +79,7 @@ pub(crate) fn run(args: &Check) -> Result<(), Failure> {
             "pairs": rebuilt.pairs, "sorted_files": rebuilt.sorted_files,
         }))?;
     }
-    let files =
-        DiskLog::bad_files(folder).map_err(|error| Failure::other(cannot_open(folder, &error)))?;
+    let files = DiskLog::bad_files(folder).map_err(|error| unopened(folder, &error))?;
     for file in &files {
         let path = file.path.display().to_string();
         say(&serde_json::json!({ "file": path, "damage": file.why }))?;
@@ -86,10 +96,10 @@ pub(crate) fn run(args: &Check) -> Result<(), Failure> {
                     Some(Remedy::AcceptMissingEnd) => "accept_missing_end",
                     _ => "a backup",
                 };
-                let (path, damage) = (folder.display().to_string(), causes::text(&error));
-                say(&serde_json::json!({ "folder": path, "damage": damage, "remedy": remedy }))?;
+                let (folder, damage) = (folder.display().to_string(), causes::text(&error));
+                say(&serde_json::json!({ "folder": folder, "damage": damage, "remedy": remedy }))?;
             }
-            return Err(Failure::other(cannot_open(folder, &error)));
+            return Err(unopened(folder, &error));
         }
     };
     for lost in &log.recovery().given_up {
@@ -116,6 +126,18 @@ pub(crate) fn run(args: &Check) -> Result<(), Failure> {
             files.len()
         ))),
     }
+}
+
+/// Describes why a folder can't be checked, and the remedy.
+fn unopened(folder: &Path, error: &Error) -> Failure {
+    let mut text = cannot_open(folder, error);
+    let cause = error
+        .source()
+        .and_then(|cause| cause.downcast_ref::<io::Error>());
+    if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::ReadOnlyFilesystem) {
+        text.push_str(". A check completes what was being written when the hub ended: run it on a copy that it can write");
+    }
+    Failure::other(text)
 }
 
 /// Reads all streams. Returns the number of streams, of messages, and of damaged streams.

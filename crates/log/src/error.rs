@@ -289,7 +289,7 @@ fn advice(error: &std::io::Error) -> String {
             "it, or its parent, is a file and not a folder",
             "name a folder",
         ),
-        ErrorKind::IsADirectory => ("it is a folder and not a file", "name the folder of a log"),
+        ErrorKind::IsADirectory => ("it is a folder and not a file", "move it away"),
         ErrorKind::ReadOnlyFilesystem => (
             "its file system is read-only",
             "mount it for writing, or use another folder",

@@ -169,13 +169,21 @@ pub(crate) fn disk(folder: &Path) -> Result<Arc<dyn Disk>, Error> {
             .and_then(|folder| folder.sync_all())
             .map_err(at(folder))?;
     }
-    for entry in std::fs::read_dir(&data).map_err(at(&data))? {
-        // Otherwise an error would not name the file.
-        let path = entry.map_err(at(&data))?.path();
-        let opened = File::options().read(true).write(true).open(&path);
-        opened.map_err(at(&path))?;
-    }
+    accessible(&data)?;
     Ok(Arc::new(OsDisk::new(data)))
+}
+
+/// Checks that all files of a folder can be read and written. An error names the file.
+pub(crate) fn accessible(data: &Path) -> Result<(), Error> {
+    for entry in std::fs::read_dir(data).map_err(at(data))? {
+        let path = entry.map_err(at(data))?.path();
+        match File::options().read(true).write(true).open(&path) {
+            // A file of an open log can be removed meanwhile.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            opened => drop(opened.map_err(at(&path))?),
+        }
+    }
+    Ok(())
 }
 
 /// Returns `true` for a file with data, which a log without a manifest doesn't have.

@@ -51,12 +51,15 @@ fn a_read_only_file_system_is_reported_as_such() {
     let mut remount = Command::new("mount");
     remount.args(["-o", "remount,ro"]).arg(disk.path());
     assert!(remount.status().unwrap().success());
-    let error = refusal(disk.path());
-    assert!(error.contains("read-only"), "{error}");
-    assert!(
-        error.contains(&disk.path().display().to_string()),
-        "{error}"
-    );
+    let checked = DiskLog::bad_files(disk.path()).unwrap_err();
+    assert!(!checked.is_damaged(), "{checked:?}");
+    for error in [refusal(disk.path()), checked.to_string()] {
+        assert!(error.contains("read-only"), "{error}");
+        assert!(
+            error.contains(&disk.path().display().to_string()),
+            "{error}"
+        );
+    }
 }
 
 #[test]
@@ -177,4 +180,24 @@ fn the_remedy_follows_from_the_damage() {
         fs::rename(&hidden, file).unwrap();
     }
     drop(DiskLog::open(folder.path(), settings).unwrap());
+}
+
+#[test]
+fn a_stray_folder_is_no_damage() {
+    let folder = quick_folder();
+    drop(open(folder.path()).unwrap());
+    let stray = folder.path().join("log").join(format!("{:020}.dat", 100));
+    fs::create_dir(&stray).unwrap();
+    for error in [
+        open(folder.path()).unwrap_err(),
+        DiskLog::bad_files(folder.path()).unwrap_err(),
+    ] {
+        assert!(!error.is_damaged(), "{error:?}");
+        let error = error.to_string();
+        assert!(error.contains(&stray.display().to_string()), "{error}");
+        assert!(
+            error.contains("a folder and not a file; move it away"),
+            "{error}"
+        );
+    }
 }
