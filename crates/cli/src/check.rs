@@ -1,8 +1,11 @@
 //! `headwater check`: reports damage in a hub's data.
 
 use std::{
+    collections::HashSet,
     error::Error as _,
+    fs,
     io::{self, Write as _},
+    os::unix::fs::{MetadataExt as _, lchown},
     path::{Path, PathBuf},
 };
 
@@ -41,7 +44,8 @@ their own, with their ranges of offsets: accept_damage = true gives them up. If 
 opened, a line has the damage and the remedy: --rebuild-index, a setting of the hub, or a backup.
 
 The hub must not run meanwhile. Opening the folder completes or takes back what was being written when
-the hub ended, as the hub does: make a copy first. So it can't check a read-only folder.
+the hub ended, as the hub does: make a copy first. So it can't check a read-only folder. Files that it
+makes belong to the owner of the others.
 
 --rebuild-index replaces the files of the index (*.idx) by new ones, made from the catalog (*.cat)
 and the sorted files (*.dat), and the manifest by its copy if it is damaged or missing. If the catalog
@@ -59,7 +63,12 @@ pub(crate) fn run(args: &Check) -> Result<(), Failure> {
         let folder = folder.display();
         return Err(Failure::other(format!("{folder}: no data of a hub found")));
     }
-    check(args)
+    let owned = Owned::by_others(folder);
+    let checked = check(args);
+    if let Some(owned) = owned {
+        owned.give(folder);
+    }
+    checked
 }
 
 fn exists(path: &Path) -> Result<bool, Failure> {
@@ -138,6 +147,60 @@ fn unopened(folder: &Path, error: &Error) -> Failure {
         text.push_str(". A check completes what was being written when the hub ended: run it on a copy that it can write");
     }
     Failure::other(text)
+}
+
+/// The owner of a log, and the files that belong to others.
+///
+/// The hub can't open files that root has made.
+struct Owned {
+    user: u32,
+    group: u32,
+    of_others: HashSet<(PathBuf, u32)>,
+}
+
+impl Owned {
+    /// Returns `None` if the folder of the log can't be examined.
+    fn by_others(folder: &Path) -> Option<Self> {
+        // The hub has made it.
+        let log = fs::metadata(folder.join("log")).ok()?;
+        let (user, group) = (log.uid(), log.gid());
+        let of_others = of_others(folder, user).collect();
+        Some(Self {
+            user,
+            group,
+            of_others,
+        })
+    }
+
+    /// Gives the owner the files that belong to others since then.
+    fn give(&self, folder: &Path) {
+        for file in of_others(folder, self.user) {
+            if self.of_others.contains(&file) {
+                continue;
+            }
+            let path = file.0.display();
+            if let Err(error) = lchown(&file.0, Some(self.user), Some(self.group)) {
+                let user = self.user;
+                let _unseen = writeln!(
+                    io::stderr(),
+                    "headwater: {path} can't be given to user {user}, so the hub can't open it: {error}"
+                );
+            }
+        }
+    }
+}
+
+/// Returns the files in the folder and the one of its log that don't belong to this user, each with its owner.
+fn of_others(folder: &Path, user: u32) -> impl Iterator<Item = (PathBuf, u32)> {
+    let folders = [folder.to_owned(), folder.join("log")];
+    let entries = folders
+        .into_iter()
+        .filter_map(|folder| fs::read_dir(folder).ok());
+    let entries = entries.flatten().flatten();
+    entries.filter_map(move |entry| {
+        let file = entry.metadata().ok().filter(fs::Metadata::is_file)?;
+        (file.uid() != user).then(|| (entry.path(), file.uid()))
+    })
 }
 
 /// Reads all streams. Returns the number of streams, of messages, and of damaged streams.
