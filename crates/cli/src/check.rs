@@ -43,14 +43,16 @@ can't be read, and a summary. Damaged messages that aren't sorted by stream yet 
 their own, with their ranges of offsets: accept_damage = true gives them up. If the folder can't be
 opened, a line has the damage and the remedy: --rebuild-index, a setting of the hub, or a backup.
 
-The hub must not run meanwhile. Opening the folder completes or takes back what was being written when
-the hub ended, as the hub does: make a copy first. So it can't check a read-only folder. Files that it
-makes belong to the owner of the others.
+The hub must not run meanwhile. Opening the folder completes or takes back what was being written
+when the hub ended, as the hub does: make a copy first. So it can't check a read-only folder. Files
+that it makes belong to the owner of the others.
 
 --rebuild-index replaces the files of the index (*.idx) by new ones, made from the catalog (*.cat)
-and the sorted files (*.dat), and the manifest by its copy if it is damaged or missing. If the catalog
-is damaged or missing, it makes a new one from the index. Nothing is lost, unless both are damaged: then
-it changes nothing.
+and the sorted files (*.dat), and the manifest by its copy if it is damaged or missing. If the
+catalog is damaged or missing, it makes a new one from the index. Nothing is lost, unless both are
+damaged, or a sorted file is missing: then it changes nothing.
+
+A sorted file with damaged messages of a deleted stream is damaged until the hub rewrites it.
 
 Exit status:
   0    everything is whole
