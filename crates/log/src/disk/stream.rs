@@ -533,8 +533,10 @@ mod tests {
     #[tokio::test]
     async fn small_records_count_with_the_memory_around_them() {
         let folder = tempfile::tempdir().unwrap();
-        let mut options = DiskOptions::default();
-        options.recent_bytes = 64 << 10;
+        let options = DiskOptions {
+            recent_bytes: 64 << 10,
+            ..DiskOptions::default()
+        };
         let log = DiskLog::open(folder.path(), options).unwrap();
         let name: StreamName = "small".parse().unwrap();
         let create = Create::new(Settings::of_type("application/json"));
