@@ -95,7 +95,8 @@ struct Create {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     max_age: Option<Duration>,
 
-    /// Trim the oldest messages when all exceed this many bytes: 1000, 64KiB, 1MiB
+    /// Trim the oldest messages when all exceed this many bytes: 1000, 64KiB, 1MiB. Messages appended together
+    /// are trimmed together
     #[arg(long, value_name = "BYTES", value_parser = bytes::<u64>)]
     max_bytes: Option<u64>,
 

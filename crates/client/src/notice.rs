@@ -15,6 +15,7 @@ use crate::problem::Plain;
 struct Told {
     stream: Option<String>,
     reason: Option<String>,
+    damaged_from: Option<String>,
 }
 
 /// A notice. Its `Display` describes it in words.
@@ -33,6 +34,9 @@ impl fmt::Display for Notice<'_> {
         let stream = told.stream.as_deref().unwrap_or("a stream");
         let stream = Plain(stream);
         match told.reason.as_deref() {
+            _ if self.0.is_trimmed() && told.damaged_from.is_some() => {
+                write!(f, "messages of {stream} are damaged and can't be read")
+            }
             _ if self.0.is_trimmed() => {
                 write!(
                     f,
@@ -71,6 +75,9 @@ mod tests {
         check("message", trimmed, None);
         let gone = "messages of a/b were removed before they were received";
         check(TRIMMED_EVENT, trimmed, Some(gone));
+        let damaged = r#"{"stream":"a/b","offset":"2","trimmed":true,"damaged_from":"1"}"#;
+        let lost = "messages of a/b are damaged and can't be read";
+        check(TRIMMED_EVENT, damaged, Some(lost));
         let deleted = r#"{"id":"1","stream":"a/b","deleted":true,"reason":"deleted"}"#;
         check("deleted", deleted, None);
         check(DELETED_EVENT, deleted, Some("a/b was deleted"));

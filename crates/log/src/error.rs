@@ -65,6 +65,7 @@ pub(crate) enum Kind {
     #[error("the log is damaged: {place}")]
     Damaged {
         place: String,
+        remedy: Option<Remedy>,
         #[source]
         cause: Option<Box<dyn StdError + Send + Sync>>,
     },
@@ -92,6 +93,18 @@ pub(crate) enum Kind {
     Version { found: u64 },
     #[error("the log is closed")]
     Closed,
+}
+
+/// A way to open a log with a certain damage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Remedy {
+    /// [`DiskLog::rebuild_index`](crate::DiskLog::rebuild_index) mends it.
+    RebuildIndex,
+    /// [`accept_damage`](crate::DiskOptions::accept_damage) opens it, without the damaged messages.
+    AcceptDamage,
+    /// [`accept_missing_end`](crate::DiskOptions::accept_missing_end) opens it, without the missing commits.
+    AcceptMissingEnd,
 }
 
 impl From<Kind> for Error {
@@ -145,6 +158,24 @@ impl Error {
         }
     }
 
+    /// Returns the way to open the log nevertheless, if the error is damage and there is one. Without it, files
+    /// of a backup are needed.
+    #[must_use]
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self.kind() {
+            Kind::Damaged { remedy, .. } => *remedy,
+            _ => None,
+        }
+    }
+
+    /// Adds the way to open a damaged log.
+    pub(crate) fn with_remedy(mut self, known: Remedy) -> Self {
+        if let Kind::Damaged { remedy, .. } = &mut *self.0 {
+            *remedy = Some(known);
+        }
+        self
+    }
+
     /// Creates an error for a file that can't be used for a reason other than its content.
     pub(crate) fn file(path: &Path, cause: std::io::Error) -> Self {
         let path = path.to_owned();
@@ -156,6 +187,7 @@ impl Error {
     pub fn damaged(place: impl Into<String>) -> Self {
         Kind::Damaged {
             place: place.into(),
+            remedy: None,
             cause: None,
         }
         .into()
@@ -257,7 +289,7 @@ fn advice(error: &std::io::Error) -> String {
             "it, or its parent, is a file and not a folder",
             "name a folder",
         ),
-        ErrorKind::IsADirectory => ("it is a folder and not a file", "name the folder of a log"),
+        ErrorKind::IsADirectory => ("it is a folder and not a file", "move it away"),
         ErrorKind::ReadOnlyFilesystem => (
             "its file system is read-only",
             "mount it for writing, or use another folder",

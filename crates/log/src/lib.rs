@@ -89,7 +89,7 @@ pub use append::{Append, Outcome, Producer, Receipt, Refusal};
 pub use block::Block;
 pub use clock::{Clock, JUMP as CLOCK_JUMP, SETTLED_AFTER as CLOCK_SETTLED_AFTER, Timestamp};
 pub use disk::{BadFile, DiskLog, DiskOptions, Durability, GivenUp, Rebuilt, Recovery, Written};
-pub use error::Error;
+pub use error::{Error, Remedy};
 pub use follow::{Follower, OrderFollower, Progress};
 pub use headwater_wire::Digest;
 pub use incarnation::{Identity, Incarnation, Lineage, Mark};

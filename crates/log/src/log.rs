@@ -203,6 +203,9 @@ pub trait Log: Send + Sync + 'static {
     /// [`next`](OrderChunk::next), or from the position after any message or notice, receives every
     /// message that is still stored, and a notice for every stream of which it missed some.
     ///
+    /// Damaged messages are reported there too, with [`damaged_from`](crate::Trimmed::damaged_from), and the
+    /// read continues after them. Damage that hides other data than messages is an error.
+    ///
     /// Streams that were deleted or have expired have no messages left. Their
     /// [end](OrderChunk::ended) is reported at its position, as long as the log
     /// [keeps](crate::Limits::ended) it. If ends were dropped, their newest position is in

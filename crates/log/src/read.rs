@@ -165,21 +165,26 @@ pub struct Entry {
     pub message: Message,
 }
 
-/// A notice that the [caps](Settings) of a stream removed its oldest messages.
+/// A notice that messages of a stream can't be read any more: its [caps](Settings) removed the oldest
+/// ones, or some are damaged.
 ///
-/// It has the position of the newest removed message in the order of all streams. A reader that
+/// It has the position of the newest of them in the order of all streams. A reader that
 /// passes it has missed at least that message, and a reader that starts after it has missed none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Trimmed {
-    /// The position before the newest removed message.
+    /// The position before the newest of the messages.
     pub position: Position,
     /// The name of the stream.
     pub stream: StreamName,
     /// The stream's [number](Info::id).
     pub id: u64,
-    /// The offset after the newest removed message. All messages of the stream before it are gone.
+    /// The offset after the newest of the messages. Unless they are damaged, all messages of the stream
+    /// before it are gone.
     pub floor: Offset,
+    /// The offset before the first of the messages if they are damaged. Other messages of the stream, before
+    /// and after them, can be read.
+    pub damaged_from: Option<Offset>,
 }
 
 /// The end of a stream.
@@ -226,7 +231,7 @@ pub struct OrderChunk {
     /// The messages that match, in order. Can be empty although the end of the order isn't reached.
     pub entries: Vec<Entry>,
     /// The streams that match and were trimmed in this range, in order: at most one notice per
-    /// stream.
+    /// stream. Besides, the damaged messages in it.
     pub trimmed: Vec<Trimmed>,
     /// The streams that match and ended in this range, in order.
     pub ended: Vec<Ended>,

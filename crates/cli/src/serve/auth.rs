@@ -164,7 +164,12 @@ fn default_keys(data: &Path) -> Result<Option<PathBuf>, Failure> {
         // Opening the log reports that the folder isn't one.
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => false,
         // A hub that can't see its keys must not start without them.
-        exists => exists.map_err(|error| Failure::other(format!("{}: {error}", path.display())))?,
+        exists => exists.map_err(|error| {
+            let data = data.display();
+            Failure::other(format!(
+                "{data}: {error}; it isn't known if it has a keys.json"
+            ))
+        })?,
     };
     // A link whose file is missing counts, too.
     Ok((exists || path.is_symlink()).then_some(path))

@@ -21,7 +21,7 @@ use std::{
 
 use clap::{Args as ClapArgs, ValueEnum};
 use headwater_hub::Hub;
-use headwater_log::{DiskLog, Log, MemoryLog};
+use headwater_log::{DiskLog, Log, MemoryLog, Remedy};
 use headwater_wire::causes;
 use serde::Deserialize;
 
@@ -328,13 +328,22 @@ pub(crate) fn cannot_open(folder: &Path, error: &headwater_log::Error) -> String
     let shown = folder.display();
     let mut text = format!("can't open the data in {shown}: {}", causes::text(error));
     if error.is_damaged() {
-        let ask = format!(
-            ". Copy the folder before anything else. If the manifest or files of the index (*.idx, *.cat) are \
-             damaged or missing, `headwater check --rebuild-index --data {shown}` mends them. Otherwise restore a \
-             backup; or see what is whole with `headwater check --data {shown}`, and serve that with \
-             accept_damage = true in the settings"
-        );
-        text.push_str(&ask);
+        let then = match error.remedy() {
+            Some(Remedy::RebuildIndex) => {
+                format!("`headwater check --rebuild-index --data {shown}` then mends it; or restore a backup")
+            }
+            Some(Remedy::AcceptDamage) => format!(
+                "Then restore a backup; or see with `headwater check --data {shown}` which messages are damaged, and \
+                 serve the others with accept_damage = true in the settings"
+            ),
+            Some(Remedy::AcceptMissingEnd) => "Then put back what is missing, or restore a backup; or serve what is there \
+                 with accept_missing_end = true in the settings, without the newest messages"
+                .to_owned(),
+            _ => "Then put back the files that are damaged or missing, or restore a backup: no setting opens the rest"
+                .to_owned(),
+        };
+        text.push_str(". Copy the folder before anything else. ");
+        text.push_str(&then);
     }
     text
 }

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::TcpStream,
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, MetadataExt as _, chown},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -134,7 +134,12 @@ fn damage_in_the_newest_messages_is_accepted_only_if_that_is_set() {
     let serve = ["serve", "--listen", "127.0.0.1:0", "--data", data.path()];
     let said = finish(headwater(&serve).spawn().unwrap());
     assert_eq!(said.code, 1, "{said:?}");
-    for wanted in ["segment", "is damaged at byte", "headwater check"] {
+    for wanted in [
+        "segment",
+        "is damaged at byte",
+        "headwater check",
+        "accept_damage",
+    ] {
         assert!(said.stderr.contains(wanted), "{said:?}");
     }
     let said = check(data.path());
@@ -229,4 +234,86 @@ fn data_of_another_format_is_one_error_and_no_damage() {
         "{said:?}"
     );
     assert!(!said.stderr.contains("damaged"), "{said:?}");
+}
+
+/// Returns a folder that a hub has used.
+fn used(name: &str) -> Scratch {
+    let data = Scratch::new(name);
+    let hub = Hub::serve(&["--data", data.path()]);
+    let at = hub.address().to_owned();
+    assert!(ask(&at, "PUT /streams/a", "").contains(" 201 "));
+    assert!(ask(&at, "POST /streams/a", "a message").contains(" 204 "));
+    stop(hub);
+    data
+}
+
+#[test]
+fn a_lost_end_names_the_setting_that_accepts_it() {
+    let data = used("lost-end");
+    for segment in files(data.path(), ".seg") {
+        fs::remove_file(segment).unwrap();
+    }
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--data", data.path()];
+    for said in [
+        check(data.path()),
+        finish(headwater(&serve).spawn().unwrap()),
+    ] {
+        assert_eq!(said.code, 1, "{said:?}");
+        assert!(said.stderr.contains("missing from the end"), "{said:?}");
+        assert!(
+            said.stderr.contains("accept_missing_end = true"),
+            "{said:?}"
+        );
+        assert!(!said.stderr.contains("accept_damage"), "{said:?}");
+    }
+    let said = check(data.path());
+    assert!(
+        said.stdout.contains("\"remedy\":\"accept_missing_end\""),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn files_that_a_check_by_root_makes_belong_to_the_hub() {
+    let data = used("owned");
+    let folders = [
+        PathBuf::from(data.path()),
+        Path::new(data.path()).join("log"),
+    ];
+    let all = || {
+        let entries = folders
+            .iter()
+            .flat_map(|folder| fs::read_dir(folder).unwrap());
+        entries.map(|entry| entry.unwrap().path())
+    };
+    if fs::metadata(data.path()).unwrap().uid() != 0 {
+        // Only root can give files away.
+        return;
+    }
+    for path in all().chain(folders.clone()) {
+        chown(path, Some(65534), Some(65534)).unwrap();
+    }
+    // It makes the others again.
+    for file in files(data.path(), ".idx") {
+        fs::remove_file(file).unwrap();
+    }
+    fs::remove_file(Path::new(data.path()).join("lock")).unwrap();
+    let rebuild = ["check", "--rebuild-index", "--data", data.path()];
+    let said = finish(headwater(&rebuild).spawn().unwrap());
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(!files(data.path(), ".idx").is_empty());
+    for path in all() {
+        let file = fs::metadata(&path).unwrap();
+        assert_eq!(
+            (file.uid(), file.gid()),
+            (65534, 65534),
+            "{}",
+            path.display()
+        );
+    }
+    // A file that belonged to somebody else before still does.
+    let strange = Path::new(data.path()).join("notes");
+    fs::write(&strange, "").unwrap();
+    assert_eq!(check(data.path()).code, 0);
+    assert_eq!(fs::metadata(&strange).unwrap().uid(), 0);
 }

@@ -143,7 +143,7 @@ description! {
     }
     replies {
         /// Messages. An event of the type `headwater:trimmed`, in NDJSON an object with `trimmed`,
-        /// stands for trimmed messages; one of the type `headwater:deleted`, or an object with
+        /// stands for trimmed or damaged messages; one of the type `headwater:deleted`, or an object with
         /// `deleted`, reports a deleted stream; one of the type `headwater:reset`, or an object with
         /// `reset`, reports that the id to resume from is not this hub's, and that everything
         /// follows
@@ -182,6 +182,9 @@ description! {
 /// which all messages are gone. A reader from the start receives one for each stream that was ever
 /// trimmed; a reader that had received all removed messages receives none. Reading doesn't count as
 /// use of a stream with an idle expiry.
+///
+/// Messages that are damaged in the hub's files are reported in the same way. Their notice has the offset
+/// before the first of them as `damaged_from`, and only the messages from there to `offset` are gone.
 ///
 /// When a stream is deleted or expires, an event of the type `headwater:deleted` is sent (in
 /// NDJSON, a line with `deleted`), with the stream and the `reason`: `deleted` or `expired`. It

@@ -81,7 +81,8 @@ names! {
     STREAM_FLOOR "Stream-Floor"
     /// The minimum time that a message is kept, in seconds.
     STREAM_MAX_AGE "Stream-Max-Age"
-    /// The number of bytes of messages that are kept.
+    /// The number of bytes of messages that are kept. Messages that were appended together, up to 64 KiB of
+    /// them, are trimmed together, and the last ones are always kept.
     STREAM_MAX_BYTES "Stream-Max-Bytes"
     PRODUCER_ID "Producer-Id"
     /// The producer's current epoch.

@@ -148,3 +148,40 @@ async fn a_reader_of_lines_gets_everything_before_the_damage() {
         .filter(|it| it.starts_with(b"\""));
     assert_eq!(messages.count(), damaged);
 }
+
+#[tokio::test]
+async fn a_reader_of_all_streams_gets_a_notice_in_place_of_the_damage() {
+    let folder = filled().await;
+    let damaged = damage(folder.path());
+    let log: Arc<dyn Log> = Arc::new(DiskLog::open(folder.path(), options()).expect("accepted"));
+    let app = Hub::new(log).app().into_router();
+    let request = Request::get("/events?stream=**&live=false").header("host", "localhost");
+    let request = request.body(Body::empty()).expect("it is a request");
+    let response = app.oneshot(request).await.expect("it never fails");
+    assert_eq!(response.status(), 200);
+    let body = response
+        .into_body()
+        .collect()
+        .await
+        .expect("it is complete");
+    let body = body.to_bytes();
+    let lines = body
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty());
+    let lines: Vec<serde_json::Value> = lines
+        .map(|line| serde_json::from_slice(line).expect("it is JSON"))
+        .collect();
+    assert_eq!(lines.len(), MESSAGES);
+    for (number, line) in lines.iter().enumerate() {
+        let offset = line["offset"].as_str().expect("it has one");
+        assert_eq!(offset[..16], format!("{:016}", number + 1));
+        if number == damaged {
+            assert_eq!(line["trimmed"], true);
+            let from = line["damaged_from"].as_str().expect("it has one");
+            assert_eq!(from[..16], format!("{number:016}"));
+        } else {
+            let data = line["data"].as_str().expect("it is a message");
+            assert_eq!(data[..4], format!("{number:04}"));
+        }
+    }
+}

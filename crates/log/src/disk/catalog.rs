@@ -9,7 +9,7 @@ use std::sync::Arc;
 use headwater_journal::{Disk, DiskFile, TableError, table_name, table_number};
 
 use super::failure::{io_failure, is_missing, missing};
-use crate::error::Error;
+use crate::error::{Error, Remedy};
 
 /// End of the name of a table of the catalog.
 const SUFFIX: &str = ".cat";
@@ -27,7 +27,7 @@ pub(crate) fn number_of(name: &str) -> Option<u64> {
 
 /// Returns the error of a table of the catalog.
 pub(crate) fn failed(error: TableError) -> Error {
-    match error {
+    let error = match error {
         TableError::Disk { number, source } if is_missing(&source) => {
             missing(&catalog_name(number))
         }
@@ -36,7 +36,8 @@ pub(crate) fn failed(error: TableError) -> Error {
             "{} is damaged at byte {offset}",
             catalog_name(number)
         )),
-    }
+    };
+    error.with_remedy(Remedy::RebuildIndex)
 }
 
 /// A disk on which tables have the names of the catalog's.

@@ -5,7 +5,7 @@ use std::io;
 use headwater_journal::{OpenError, ReadError, TableError};
 
 use super::sorted::SortedError;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Remedy};
 
 /// Converts an I/O error: one that wrong content explains is damage.
 pub(crate) fn io_failure(error: io::Error) -> Error {
@@ -17,6 +17,7 @@ pub(crate) fn io_failure(error: io::Error) -> Error {
     ) {
         return Kind::Damaged {
             place: "a file".into(),
+            remedy: None,
             cause: Some(error.into()),
         }
         .into();
@@ -34,6 +35,7 @@ pub(crate) fn io_failure(error: io::Error) -> Error {
 fn damage(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Kind::Damaged {
         place: error.to_string(),
+        remedy: None,
         cause: None,
     }
     .into()
@@ -51,13 +53,14 @@ pub(crate) fn is_missing(error: &io::Error) -> bool {
 
 impl From<TableError> for Error {
     fn from(error: TableError) -> Self {
-        match error {
+        let error = match error {
             TableError::Disk { number, source } if is_missing(&source) => {
                 missing(&headwater_journal::table_name(number))
             }
             TableError::Disk { source, .. } => io_failure(source),
             error => damage(error),
-        }
+        };
+        error.with_remedy(Remedy::RebuildIndex)
     }
 }
 
@@ -85,7 +88,8 @@ impl From<OpenError> for Error {
             OpenError::Disk(error) => io_failure(error),
             OpenError::Missing { first, last } => Error::damaged(format!(
                 "commits {first} to {last} were acknowledged and are missing from the end"
-            )),
+            ))
+            .with_remedy(Remedy::AcceptMissingEnd),
             error @ OpenError::Damaged { .. } => damage(error),
         }
     }

@@ -10,7 +10,7 @@ use headwater_journal::{BlockCache, Disk, OsDisk, Table, TableError, table_numbe
 use super::catalog::{self, CatalogDisk};
 use super::format::commits_file::{self, Marker};
 use super::format::manifest::{self, Manifest};
-use super::recovery::DATA;
+use super::recovery::{DATA, accessible};
 use super::sorted::{self, Sorted};
 use crate::error::{Error, Kind};
 
@@ -43,6 +43,7 @@ pub(crate) fn bad_files(folder: &Path, thorough: bool) -> Result<Vec<BadFile>, E
             .map_err(failed)?,
     };
     names.sort_unstable();
+    accessible(&data)?;
     let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(data.clone()));
     let manifest = match Manifest::read_either(&*disk) {
         Err(error) if matches!(error.kind(), Kind::Version { .. }) => return Err(error),

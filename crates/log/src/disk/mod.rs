@@ -16,6 +16,7 @@ mod measure;
 mod options;
 mod order;
 mod pace;
+mod parting;
 mod queue;
 mod reader;
 mod rebuild;
@@ -624,6 +625,7 @@ fn blame(folder: &Path, error: Error) -> Error {
     }
     Kind::Damaged {
         place,
+        remedy: error.remedy(),
         cause: Some(error.into()),
     }
     .into()

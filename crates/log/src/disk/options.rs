@@ -61,7 +61,8 @@ pub struct DiskOptions {
     pub checkpoint_bytes: u64,
     /// If `true`, opens a log that misses acknowledged commits at its end, or the marker that would
     /// tell. Messages of missing commits that the index knows of can't be read, and the others are as
-    /// if they had never existed. Missing commits in the middle can't be accepted. Defaults to `false`.
+    /// if they had never existed. Offsets and positions of lost messages are never those of new ones: each stream that may
+    /// have lost some continues with another incarnation. Missing commits in the middle can't be accepted. Defaults to `false`.
     /// Look for a better copy first.
     pub accept_missing_end: bool,
     /// If `true`, opens a log with damage in its newest messages, those in segments. A damaged stream

@@ -8,7 +8,7 @@ use headwater_journal::Frames;
 use super::engine::Engine;
 use super::failure::io_failure;
 use super::format::commit::Commit;
-use super::format::record::{self, Record};
+use super::format::record::{self, Layout, Record};
 use super::segments::Stretch;
 use super::sorted::Sorted;
 use super::store::{Gap, Store};
@@ -51,6 +51,7 @@ pub(crate) fn read_order(
         bytes: 0,
         scanned: 0,
         entries: Vec::new(),
+        lost: Vec::new(),
     };
     let next = order.messages(from, head)?;
     let (mut trimmed, next) = order.trimmed(from, next)?;
@@ -85,6 +86,8 @@ struct Order<'a> {
     bytes: usize,
     scanned: usize,
     entries: Vec<Entry>,
+    /// The damaged messages.
+    lost: Vec<Trimmed>,
 }
 
 /// A file with a part of the order.
@@ -114,7 +117,7 @@ impl Order<'_> {
         Ok(stream)
     }
 
-    /// Returns the notices of trimming in `from..until`, and the position at which it stopped. Drops the
+    /// Returns the notices of trimming in `from..until` and of damage, and the position at which it stopped. Drops the
     /// messages that they cover.
     ///
     /// A stream can be trimmed during the read. Its notice and the messages that it still has must be
@@ -148,8 +151,7 @@ impl Order<'_> {
             })
         });
         gaps.extend(own);
-        gaps.sort_unstable_by_key(|gap| gap.position);
-        let mut trimmed = Vec::with_capacity(gaps.len());
+        let mut trimmed = std::mem::take(&mut self.lost);
         for gap in gaps {
             if let Some((stream, _)) = self.wanted(gap.id)? {
                 trimmed.push(Trimmed {
@@ -157,9 +159,11 @@ impl Order<'_> {
                     stream: stream.name().clone(),
                     id: gap.id,
                     floor: Offset::new(gap.floor),
+                    damaged_from: None,
                 });
             }
         }
+        trimmed.sort_unstable_by_key(|gap| gap.position);
         Ok((trimmed, until))
     }
 
@@ -176,21 +180,34 @@ impl Order<'_> {
     }
 
     /// Collects messages from `from` to the head, of about the budget. Returns the position at which it
-    /// stopped.
+    /// stopped. If it has some, it stops at damage that hides more than messages.
     fn messages(&mut self, from: u64, head: u64) -> Result<u64, Error> {
         if from == head {
             return Ok(head);
         }
         for source in self.sources(from) {
             let stopped = match source {
-                Source::Sorted(file) => self.sorted(&file, from)?,
-                Source::Segment(stretch) => self.segment(stretch, from, head)?,
+                Source::Sorted(file) => self.sorted(&file, from),
+                Source::Segment(stretch) => self.segment(stretch, from, head),
             };
-            if let Some(next) = stopped {
-                return Ok(next);
+            match (stopped, self.reached()) {
+                (Ok(None), _) => {}
+                (Ok(Some(next)), _) => return Ok(next),
+                (Err(error), Some(next)) if error.is_damaged() => {
+                    self.engine.note_damage(&error);
+                    return Ok(next);
+                }
+                (Err(error), _) => return Err(error),
             }
         }
         Ok(head)
+    }
+
+    /// Returns the position after the last message that was collected, or is damaged.
+    fn reached(&self) -> Option<u64> {
+        let entry = self.entries.last().map(|entry| entry.position);
+        let lost = self.lost.last().map(|gap| gap.position);
+        entry.max(lost).map(|position| position.number() + 1)
     }
 
     /// Collects messages of a sorted file. Returns the position at which it stopped, if before its end.
@@ -207,7 +224,11 @@ impl Order<'_> {
                     wanted.insert(id, stream);
                 }
             }
-            for (id, record) in group.records(|id| wanted.contains_key(&id))? {
+            let (records, damage) = group.records_or_lost(|id| wanted.contains_key(&id))?;
+            if let Some(damage) = damage {
+                self.engine.note_damage(&damage.into());
+            }
+            for (id, record) in records {
                 if let Some((stream, floor)) = wanted.get(&id)
                     && let Some(next) = self.add(stream, *floor, &record, from)
                 {
@@ -249,17 +270,18 @@ impl Order<'_> {
                 };
                 let length = usize::try_from(part.head.length).unwrap_or(usize::MAX);
                 let data = frames.bytes(start, length).map_err(io_failure)?;
-                if record::sum(&data) != part.sum {
-                    return Err(Error::damaged(format!(
-                        "segment {} at byte {start}: stream {} at offset {}",
-                        file.number, part.id, part.first
-                    )));
-                }
-                let record = Record {
+                let mut record = Record {
                     first: part.first,
                     head: part.head,
                     data,
                 };
+                if record::sum(&record.data) != part.sum {
+                    self.engine.note_damage(&Error::damaged(format!(
+                        "segment {} at byte {start}: stream {} at offset {}",
+                        file.number, part.id, part.first
+                    )));
+                    record.head = record.head.lost();
+                }
                 if let Some(next) = self.add(&stream, floor, &record, from) {
                     return Ok(Some(next));
                 }
@@ -268,9 +290,26 @@ impl Order<'_> {
         Ok(None)
     }
 
-    /// Adds the messages of a record that are from `from` on and not below the floor. Returns the
-    /// position of the first one that is over the budget, if there is one.
+    /// Adds the messages of a record that are from `from` on and not below the floor, or the notice that
+    /// they are lost. Returns the position of the first one that is over the budget, if there is one.
     fn add(&mut self, stream: &Stream, floor: u64, record: &Record, from: u64) -> Option<u64> {
+        if record.head.layout == Layout::Lost {
+            let (id, first) = (stream.id, record.first);
+            self.engine
+                .note_damage(&Error::damaged(format!("stream {id} lacks offset {first}")));
+            let first = record.first + from.saturating_sub(record.head.position);
+            if record.end() > first.max(floor) {
+                let last = record.head.position + u64::from(record.head.count) - 1;
+                self.lost.push(Trimmed {
+                    position: Position::new(last),
+                    stream: stream.name().clone(),
+                    id: stream.id,
+                    floor: Offset::new(record.end()),
+                    damaged_from: Some(Offset::new(first.max(floor))),
+                });
+            }
+            return None;
+        }
         for (offset, bytes) in record.messages() {
             let position = record.head.position + (offset - record.first);
             if position < from || offset < floor {

@@ -7,7 +7,7 @@ use headwater_journal::{BlockCache, Disk, Table, TableError, TableRef, TableWrit
 use super::catalog::{self, CatalogDisk};
 use super::failure::io_failure;
 use super::format::manifest::Manifest;
-use super::recovery::{lacks_manifest, remove_unnamed};
+use super::recovery::{lacks_manifest, open_sorted, remove_unnamed};
 use super::sorted::{Entry, Sorted, sorted_name};
 use crate::error::Error;
 
@@ -34,6 +34,8 @@ pub(crate) fn rebuild(disk: &Arc<dyn Disk>) -> Result<Rebuilt, Error> {
             None => Ok(Rebuilt::default()),
         };
     };
+    // Without these files, the log can't be opened in any case.
+    open_sorted(disk, &manifest)?;
     manifest.restore_copy(&**disk).map_err(io_failure)?;
     // A rebuild that was interrupted leaves files, whose numbers are used now.
     remove_unnamed(&**disk, &manifest)?;

@@ -14,25 +14,27 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use headwater_journal::{
-    Disk, Frame, Index, Journal, Options, OsDisk, TableRef, segment_name, table_number,
+    Disk, Frame, Index, Journal, OpenError, Options, OsDisk, TableRef, segment_name,
+    segment_number, table_number,
 };
 
 use super::catalog::{self, CatalogDisk};
 use super::damage::DamageMet;
-use super::failure::io_failure;
+use super::failure::{io_failure, is_missing, missing};
 use super::format::commit::{Commit, Part};
 use super::format::commits_file::{self, Mark as Committed, Marker, PRIVATE_FILE};
 use super::format::log_head::Head;
 use super::format::manifest::{self, Manifest};
 use super::format::{keys, record};
 use super::options::{DiskOptions, Durability};
+use super::parting;
 use super::rewrite;
 use super::segments::SegmentFile;
-use super::sorted::{self, Sorted};
+use super::sorted::{self, Sorted, SortedError, sorted_name};
 use super::store::Store;
 use crate::append_rules::State;
 use crate::encoding::state;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Remedy};
 use crate::incarnation::{Identity, Mark};
 use crate::name::StreamName;
 use crate::offset::Offset;
@@ -167,13 +169,21 @@ pub(crate) fn disk(folder: &Path) -> Result<Arc<dyn Disk>, Error> {
             .and_then(|folder| folder.sync_all())
             .map_err(at(folder))?;
     }
-    for entry in std::fs::read_dir(&data).map_err(at(&data))? {
-        // Otherwise an error would not name the file.
-        let path = entry.map_err(at(&data))?.path();
-        let opened = File::options().read(true).write(true).open(&path);
-        opened.map_err(at(&path))?;
-    }
+    accessible(&data)?;
     Ok(Arc::new(OsDisk::new(data)))
+}
+
+/// Checks that all files of a folder can be read and written. An error names the file.
+pub(crate) fn accessible(data: &Path) -> Result<(), Error> {
+    for entry in std::fs::read_dir(data).map_err(at(data))? {
+        let path = entry.map_err(at(data))?.path();
+        match File::options().read(true).write(true).open(&path) {
+            // A file of an open log can be removed meanwhile.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            opened => drop(opened.map_err(at(&path))?),
+        }
+    }
+    Ok(())
 }
 
 /// Returns `true` for a file with data, which a log without a manifest doesn't have.
@@ -194,7 +204,7 @@ pub(crate) fn lacks_manifest(disk: &dyn Disk) -> Result<Option<Error>, Error> {
         let (_, mark) = Marker::open(disk).map_err(io_failure)?;
         has_data = mark.is_some_and(|mark| mark.commit > 0);
     }
-    Ok(has_data.then(|| lacks(manifest::NAME)))
+    Ok(has_data.then(|| lacks(manifest::NAME).with_remedy(Remedy::RebuildIndex)))
 }
 
 /// Reads or creates the manifest and the marker.
@@ -214,7 +224,7 @@ fn root(disk: &dyn Disk, options: &DiskOptions) -> Result<(Manifest, Marker, Com
     };
     if !has(commits_file::NAME) {
         if !options.accept_missing_end {
-            return Err(lacks(commits_file::NAME));
+            return Err(lacks(commits_file::NAME).with_remedy(Remedy::AcceptMissingEnd));
         }
         let marker = Marker::create(disk, synced).map_err(io_failure)?;
         return Ok((manifest, marker, new));
@@ -223,7 +233,10 @@ fn root(disk: &dyn Disk, options: &DiskOptions) -> Result<(Manifest, Marker, Com
     match mark {
         Some(mark) => Ok((manifest, marker, mark)),
         None if options.accept_missing_end => Ok((manifest, marker, new)),
-        None => Err(Error::damaged("the file `log/commits` can't be read")),
+        None => {
+            let error = Error::damaged("the file `log/commits` can't be read");
+            Err(error.with_remedy(Remedy::AcceptMissingEnd))
+        }
     }
 }
 
@@ -236,13 +249,9 @@ pub(crate) fn open(disk: &Arc<dyn Disk>, options: &DiskOptions) -> Result<Opened
     let index = Index::open(Arc::clone(disk), &manifest.tables, options.cache_bytes)?;
     let catalog = Index::open(CatalogDisk::of(disk), &manifest.catalog, 0);
     let catalog = catalog.map_err(catalog::failed)?;
-    let sorted: Result<Vec<_>, Error> = manifest
-        .sorted
-        .iter()
-        .map(|number| Ok(Arc::new(Sorted::open(disk, *number, manifest.identity)?)))
-        .collect();
+    let sorted = open_sorted(disk, &manifest)?;
     let (identity, from, base) = (manifest.identity, manifest.segments, manifest.head);
-    let store = Store::new(Arc::clone(disk), manifest, index, catalog, sorted?);
+    let store = Store::new(Arc::clone(disk), manifest, index, catalog, sorted);
     let mut settings = Options::default();
     settings.segment_bytes = options.segment_bytes;
     settings.loose_from = (!mark.synced).then_some(0);
@@ -260,6 +269,7 @@ pub(crate) fn open(disk: &Arc<dyn Disk>, options: &DiskOptions) -> Result<Opened
         file: None,
         recovery: Recovery::default(),
         given_up: Vec::new(),
+        refused: None,
         failed: None,
     };
     let opened =
@@ -275,9 +285,9 @@ pub(crate) fn open(disk: &Arc<dyn Disk>, options: &DiskOptions) -> Result<Opened
     if let Some(error) = replay.failed {
         return Err(error);
     }
-    let (mut journal, found) = opened?;
+    let (mut journal, found) = opened.map_err(|error| unopened(&**disk, error, replay.refused))?;
     let Replay {
-        head,
+        mut head,
         states,
         mut recovery,
         given_up,
@@ -311,6 +321,11 @@ pub(crate) fn open(disk: &Arc<dyn Disk>, options: &DiskOptions) -> Result<Opened
             "messages are damaged; their streams can't be read there"
         );
     }
+    // Without a marker, it isn't known if commits are missing.
+    let is_unmarked = mark.commit == 0 && last > 0;
+    if options.accept_missing_end && (recovery.missing > 0 || is_unmarked) {
+        head = parting::part(&store, head)?;
+    }
     if last < base.commit {
         // The index knows of the missing commits. Their messages can't be read, and the next commit has
         // the number that follows.
@@ -339,6 +354,49 @@ pub(crate) fn open(disk: &Arc<dyn Disk>, options: &DiskOptions) -> Result<Opened
         recovery,
         damage,
     })
+}
+
+/// Opens the sorted files that the manifest names.
+pub(crate) fn open_sorted(
+    disk: &Arc<dyn Disk>,
+    manifest: &Manifest,
+) -> Result<Vec<Arc<Sorted>>, Error> {
+    let open = |number: &u64| match Sorted::open(disk, *number, manifest.identity) {
+        Err(SortedError::Io(error)) if is_missing(&error) => Err(missing(&sorted_name(*number))),
+        opened => Ok(Arc::new(opened?)),
+    };
+    manifest.sorted.iter().map(open).collect()
+}
+
+/// Returns the error of a journal that can't be opened. `refused` is the acknowledged frame whose damaged
+/// messages weren't accepted.
+fn unopened(disk: &dyn Disk, error: OpenError, refused: Option<u64>) -> Error {
+    let frame = match error {
+        OpenError::Damaged { frame, .. } => frame,
+        OpenError::Missing { first, .. } => first,
+        error @ OpenError::Disk(_) => return error.into(),
+    };
+    if refused == Some(frame) {
+        return Error::from(error).with_remedy(Remedy::AcceptDamage);
+    }
+    let OpenError::Damaged {
+        segment, offset, ..
+    } = error
+    else {
+        return error.into();
+    };
+    // A segment that is missing, or has a damaged header, looks like damage of the one beside it.
+    let names = disk.list().unwrap_or_default();
+    let has = |number| names.contains(&segment_name(number));
+    let mut numbers = names.iter().filter_map(|name| segment_number(name));
+    let (other, what) = match offset {
+        0 if segment > 1 && has(segment - 1) => (segment - 1, "has a damaged header"),
+        0 if segment > 1 => (segment - 1, "is missing"),
+        _ if !has(segment + 1) && numbers.any(|it| it > segment) => (segment + 1, "is missing"),
+        _ => return error.into(),
+    };
+    let name = segment_name(other);
+    Error::damaged(format!("{error}, or the file `log/{name}` {what}"))
 }
 
 /// Removes the files that a crash left before the manifest named them, or after it did.
@@ -393,6 +451,8 @@ struct Replay<'a> {
     file: Option<Arc<SegmentFile>>,
     recovery: Recovery,
     given_up: Vec<Damaged>,
+    /// The first acknowledged frame with damage that isn't accepted.
+    refused: Option<u64>,
     failed: Option<Error>,
 }
 
@@ -423,8 +483,9 @@ impl Replay<'_> {
             byte += u64::from(part.head.length);
         }
         // A frame that was acknowledged was whole.
-        let is_accepted = self.accept_damage && frame.number <= self.mark.commit;
-        if !damaged.is_empty() && !is_accepted {
+        let is_acknowledged = frame.number <= self.mark.commit;
+        if !(damaged.is_empty() || self.accept_damage && is_acknowledged) {
+            self.refused = is_acknowledged.then_some(frame.number);
             return Ok(false);
         }
         self.recovery.commits += 1;

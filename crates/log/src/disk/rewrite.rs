@@ -18,7 +18,7 @@ use headwater_journal::{Checkpoint, DiskFile, Install, Tail, Window};
 use super::failure::io_failure;
 use super::format::commit::IndexChange;
 use super::format::manifest::Manifest;
-use super::format::record;
+use super::format::record::{self, Layout};
 use super::segments::{Sealed, SegmentFile};
 use super::sorted::{self, Entry, Item, Sorted, sorted_name};
 use super::store::{Store, Tables};
@@ -102,8 +102,8 @@ impl Terms for Opening {
     }
 }
 
-/// Rewrites the oldest full segments into a sorted file. Records that are damaged are left out. Returns
-/// `false` if there is no space for it.
+/// Rewrites the oldest full segments into a sorted file. Records that are damaged stay without their bytes,
+/// so that a reader learns of them. Returns `false` if there is no space for it.
 pub(crate) fn sort(
     store: &Store,
     segments: &[Arc<Sealed>],
@@ -134,6 +134,9 @@ pub(crate) fn sort(
     items.sort_unstable_by_key(|item| item.head.position);
     let mut readers: Vec<Reader<'_>> = segments.iter().map(|it| Reader::new(it.file())).collect();
     let mut read = |item: &Item| {
+        if item.head.layout == Layout::Lost {
+            return Ok(Bytes::new());
+        }
         let source = usize::try_from(item.source).unwrap_or(usize::MAX);
         let read = readers[source].read(item.at, item.head.length);
         read.map_err(io_failure)
@@ -141,25 +144,23 @@ pub(crate) fn sort(
     let range = first.range().start..last.range().end;
     let mut new = write(store, range.clone(), &items, &mut read, terms);
     if new.as_ref().is_err_and(Error::is_damaged) {
-        let mut whole = Vec::with_capacity(items.len());
-        for item in items {
-            match record::sum(&read(&item)?) == item.sum.unwrap_or_default() {
-                true => whole.push(item),
-                false => tracing::error!(
+        for item in &mut items {
+            if Some(record::sum(&read(item)?)) != item.sum {
+                tracing::error!(
                     segment = segments[usize::try_from(item.source).unwrap_or(0)]
                         .file()
                         .number,
                     byte = item.at,
                     stream = item.id,
                     offset = item.first,
-                    "messages are damaged; they aren't kept when the segment is rewritten"
-                ),
+                    "messages are damaged; their bytes aren't kept when the segment is rewritten"
+                );
+                (item.head, item.sum) = (item.head.lost(), None);
             }
         }
-        new = write(store, range, &whole, &mut read, terms);
-    } else {
-        drop(items);
+        new = write(store, range, &items, &mut read, terms);
     }
+    drop(items);
     let after = Checkpoint {
         segment: last.file().number + 1,
         tail: last.after(),

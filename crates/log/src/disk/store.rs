@@ -19,6 +19,7 @@ use super::format::keys;
 use super::format::log_head::{self, Head};
 use super::format::manifest::Manifest;
 use super::format::record::{self, Record};
+use super::parting::{self, Parting};
 use super::segments::{Located, SegmentFile, Segments, Size};
 use super::sorted::{Entry, Sorted};
 use crate::append_rules::State;
@@ -131,6 +132,15 @@ impl Store {
 
     pub(crate) fn state(&self, id: u64) -> Result<Option<State>, Error> {
         self.meta(&keys::state(id), "a stream's state", state::decode)
+    }
+
+    pub(crate) fn partings(&self, id: u64) -> Result<Vec<Parting>, Error> {
+        let partings = self.meta(
+            &keys::partings(id),
+            "a stream's incarnations",
+            parting::decode,
+        )?;
+        Ok(partings.unwrap_or_default())
     }
 
     pub(crate) fn producer(&self, id: u64, name: &str) -> Result<Option<ProducerState>, Error> {

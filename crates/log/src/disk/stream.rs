@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::format::record::Record;
+use super::parting::Parting;
 use super::store::Store;
 use crate::append_rules::State;
 use crate::clock::{JUMP, Timestamp, millis};
@@ -33,6 +34,8 @@ pub(crate) struct Stream {
     pub(crate) id: u64,
     pub(crate) birth: Birth,
     pub(crate) lineage: Lineage,
+    /// `true` if it has [partings](Parting).
+    pub(crate) is_parted: bool,
     /// The source, if the stream is a fork.
     pub(crate) source: Option<Arc<Stream>>,
     depth: usize,
@@ -115,9 +118,13 @@ impl Stream {
         birth: Birth,
         state: State,
         source: Option<Arc<Self>>,
+        partings: &[Parting],
     ) -> Self {
         let own = identity.stream(id);
         let lineage = birth.lineage(own, source.as_ref().map(|source| &source.lineage));
+        let lineage = partings.iter().fold(lineage, |lineage, parting| {
+            lineage.fork(identity.stream(parting.id), parting.at)
+        });
         // The stored expiry is an upper bound. The last use is computed from it.
         let used = match birth.settings.expiry {
             Some(Expiry::Idle(span)) => state
@@ -132,6 +139,7 @@ impl Stream {
             source,
             birth,
             lineage,
+            is_parted: !partings.is_empty(),
             state: Mutex::new(state),
             progress,
             used: AtomicU64::new(used),
@@ -394,7 +402,9 @@ impl Cache {
             let Some(state) = store.state(id)? else {
                 return Err(Error::damaged(format!("stream {id} has no state")));
             };
-            let stream = Arc::new(Stream::new(self.identity, id, birth, state, source));
+            let partings = store.partings(id)?;
+            let stream = Stream::new(self.identity, id, birth, state, source, &partings);
+            let stream = Arc::new(stream);
             self.insert(&mut shard, Arc::clone(&stream));
             return Ok(Some(stream));
         }
@@ -523,8 +533,10 @@ mod tests {
     #[tokio::test]
     async fn small_records_count_with_the_memory_around_them() {
         let folder = tempfile::tempdir().unwrap();
-        let mut options = DiskOptions::default();
-        options.recent_bytes = 64 << 10;
+        let options = DiskOptions {
+            recent_bytes: 64 << 10,
+            ..DiskOptions::default()
+        };
         let log = DiskLog::open(folder.path(), options).unwrap();
         let name: StreamName = "small".parse().unwrap();
         let create = Create::new(Settings::of_type("application/json"));

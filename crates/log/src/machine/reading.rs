@@ -314,6 +314,7 @@ impl<S: Stored> Machine<S> {
                     stream: stream.name.clone(),
                     id: *id,
                     floor: Offset::new(stream.state.floor),
+                    damaged_from: None,
                 });
             }
         }

@@ -4,7 +4,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use headwater_log::{
-    Append, Clock, Create, DiskLog, Error, Limits, Log, Outcome, Position, ReadFrom, Settings,
+    Append, Clock, Create, DiskLog, Error, Limits, Log, Offset, Outcome, Position, ReadFrom,
+    Remedy, Settings,
 };
 
 use crate::settings::{random, setting};
@@ -265,6 +266,8 @@ fn a_missing_acknowledged_commit_is_an_error_unless_accepted() {
         run(crate::support::append(&log, &stream, &[text]));
         ends.push(journal(folder.path()).1);
     }
+    let before = run(log.info(&stream)).unwrap();
+    let lost_position = log.usage().head;
     let killed = quick_folder();
     copy(folder.path(), killed.path());
     drop(log);
@@ -277,13 +280,88 @@ fn a_missing_acknowledged_commit_is_an_error_unless_accepted() {
             error.to_string(),
             "the log is damaged: commits 3 to 4 were acknowledged and are missing from the end"
         );
+        assert_eq!(error.remedy(), Some(Remedy::AcceptMissingEnd));
     }
     let log = DiskLog::open(folder.path(), synced(true)).unwrap();
     assert_eq!(log.recovery().missing, 2);
     assert_eq!(run(crate::support::all(&log, &stream)), ["one"]);
+    let other = name("created afterwards");
+    run(log.create(&other, plain())).unwrap();
+    run(log.create(&name("fork"), crate::support::fork_of(&stream))).unwrap();
+    run(crate::support::append(&log, &stream, &["2", "3", "4"]));
+    let check = |log: &DiskLog| {
+        let lineage = run(log.info(&stream)).unwrap().lineage;
+        let found = |at| lineage.find(before.at(Offset::new(at)));
+        // The offsets of lost messages aren't those of new ones.
+        let offsets = [0, 1, 2, 3, 4].map(|at| found(at).map(Offset::number));
+        assert_eq!(offsets, [Some(0), Some(1), None, None, None]);
+        let tail = lineage.at(Offset::new(4));
+        assert_eq!(lineage.find(tail), Some(tail.at));
+        let of_fork = run(log.info(&name("fork"))).unwrap();
+        assert_eq!(
+            of_fork.lineage.find(before.at(Offset::new(1))),
+            Some(Offset::new(1))
+        );
+        assert_eq!(of_fork.lineage.find(tail), None);
+        assert!(run(log.info(&other)).unwrap().id > before.id + 1000);
+        // A reader of the order at a lost position gets all that is new.
+        let chunk = run(log.read_order(lost_position, usize::MAX, None)).unwrap();
+        let new: Vec<_> = chunk
+            .entries
+            .iter()
+            .map(|it| it.message.offset.number())
+            .collect();
+        assert_eq!(new, [1, 2, 3]);
+    };
+    check(&log);
+    // As after a kill, and after a close.
+    let killed = quick_folder();
+    copy(folder.path(), killed.path());
+    check(&DiskLog::open(killed.path(), synced(false)).unwrap());
     drop(log);
     let log = DiskLog::open(folder.path(), synced(false)).unwrap();
     assert_eq!(log.recovery().missing, 0);
+    check(&log);
+}
+
+#[test]
+fn a_second_loss_parts_a_stream_again() {
+    let folder = quick_folder();
+    let (stream, closed) = (name("s"), name("closed"));
+    let mut known: Vec<headwater_log::Mark> = Vec::new();
+    for round in 0..3 {
+        let log = DiskLog::open(folder.path(), synced(true)).unwrap();
+        if round == 0 {
+            run(log.create(&stream, plain())).unwrap();
+            let mut create = plain();
+            create.closed = true;
+            run(log.create(&closed, create)).unwrap();
+        }
+        assert_eq!(log.recovery().missing, u64::from(round > 0));
+        let info = run(log.info(&stream)).unwrap();
+        assert_eq!(info.tail.number(), round);
+        for (index, mark) in known.iter().enumerate() {
+            // Every second one is of a lost message.
+            let expected = (index % 2 == 0).then_some(mark.at);
+            assert_eq!(info.lineage.find(*mark), expected, "round {round}, {index}");
+        }
+        let of_closed = run(log.info(&closed)).unwrap().lineage;
+        assert_eq!(
+            of_closed.own(),
+            log.identity().stream(run(log.info(&closed)).unwrap().id)
+        );
+        run(crate::support::append(&log, &stream, &["kept"]));
+        let end = journal(folder.path());
+        known.push(info.lineage.at(Offset::new(round + 1)));
+        run(crate::support::append(&log, &stream, &["lost"]));
+        known.push(info.lineage.at(Offset::new(round + 2)));
+        let killed = quick_folder();
+        copy(folder.path(), killed.path());
+        drop(log);
+        std::fs::remove_dir_all(folder.path().join("log")).unwrap();
+        copy(killed.path(), folder.path());
+        cut(&end.0, end.1);
+    }
 }
 
 #[test]
@@ -309,7 +387,7 @@ fn after_an_end_is_missing_that_the_index_knows_of_the_rest_can_be_read() {
         run(crate::support::append(&log, &stream, &["next"]));
         let chunk = run(log.read(&stream, ReadFrom::Start, 1)).unwrap();
         assert_eq!(chunk.messages().next().unwrap().bytes, "one");
-        let at = |offset| ReadFrom::At(headwater_log::Offset::new(offset));
+        let at = |offset| ReadFrom::At(Offset::new(offset));
         let lost = run(log.read(&stream, at(1), 1)).unwrap_err();
         assert!(lost.is_damaged(), "{lost:?}");
         let chunk = run(log.read(&stream, at(2), 1)).unwrap();
@@ -350,11 +428,8 @@ fn a_damaged_message_does_not_keep_the_others_from_being_sorted() {
     let at = content.windows(text.len()).position(|it| it == text);
     let file = std::fs::File::options().write(true).open(&segment).unwrap();
     file.write_all_at(b"?", at.unwrap() as u64).unwrap();
-    assert!(
-        DiskLog::open(folder.path(), synced(false))
-            .unwrap_err()
-            .is_damaged()
-    );
+    let error = DiskLog::open(folder.path(), synced(false)).unwrap_err();
+    assert_eq!(error.remedy(), Some(Remedy::AcceptDamage), "{error:?}");
 
     let mut settings = synced(false);
     settings.accept_damage = true;

@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use headwater_log::{Append, Clock, DiskLog, Limits, Log as _};
+use headwater_log::{Append, Clock, DiskLog, Limits, Log as _, Remedy};
 
 use crate::full::SmallDisk;
 use crate::support::{append, name, open, options, plain, quick_folder, run};
 
-fn refusal(folder: &std::path::Path) -> String {
+fn refusal(folder: &Path) -> String {
     open(folder).unwrap_err().to_string()
 }
 
@@ -50,12 +51,15 @@ fn a_read_only_file_system_is_reported_as_such() {
     let mut remount = Command::new("mount");
     remount.args(["-o", "remount,ro"]).arg(disk.path());
     assert!(remount.status().unwrap().success());
-    let error = refusal(disk.path());
-    assert!(error.contains("read-only"), "{error}");
-    assert!(
-        error.contains(&disk.path().display().to_string()),
-        "{error}"
-    );
+    let checked = DiskLog::bad_files(disk.path()).unwrap_err();
+    assert!(!checked.is_damaged(), "{checked:?}");
+    for error in [refusal(disk.path()), checked.to_string()] {
+        assert!(error.contains("read-only"), "{error}");
+        assert!(
+            error.contains(&disk.path().display().to_string()),
+            "{error}"
+        );
+    }
 }
 
 #[test]
@@ -102,4 +106,98 @@ fn damage_is_reported_with_its_file() {
         error.to_string().contains(&table.display().to_string()),
         "{error}"
     );
+}
+
+/// Returns the files of a log whose names end like this, in order.
+fn files(folder: &Path, end: &str) -> Vec<PathBuf> {
+    let files = fs::read_dir(folder.join("log")).unwrap();
+    let files = files.map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = files
+        .filter(|path| path.to_str().unwrap().ends_with(end))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn the_remedy_follows_from_the_damage() {
+    let folder = quick_folder();
+    let mut settings = options(&Clock::system(), Limits::default());
+    settings.segment_bytes = 64 << 10;
+    let log = DiskLog::open(folder.path(), settings.clone()).unwrap();
+    let (stream, removed) = (name("s"), name("removed"));
+    run(async {
+        for stream in [&stream, &removed] {
+            log.create(stream, plain()).await.unwrap();
+            append(&log, stream, &["text"]).await;
+        }
+        log.delete(&removed).await.unwrap();
+    });
+    // This sorts the segments.
+    log.give_back().unwrap();
+    for _ in 0..30 {
+        let append = Append::new(vec![vec![b'm'; 10_000].into()]);
+        run(log.append(&stream, append)).unwrap();
+    }
+    drop(log);
+    let (sorted, segments) = (files(folder.path(), ".dat"), files(folder.path(), ".seg"));
+    let middle = segments[segments.len() / 2].clone();
+    let tables = files(folder.path(), ".idx");
+    let catalog = files(folder.path(), ".cat");
+    for (file, remedy) in [
+        (&sorted[0], None),
+        (&middle, None),
+        (&tables[0], Some(Remedy::RebuildIndex)),
+        (&catalog[0], Some(Remedy::RebuildIndex)),
+        (
+            &folder.path().join("log/manifest"),
+            Some(Remedy::RebuildIndex),
+        ),
+        (
+            &folder.path().join("log/commits"),
+            Some(Remedy::AcceptMissingEnd),
+        ),
+    ] {
+        let hidden = folder.path().join("hidden");
+        fs::rename(file, &hidden).unwrap();
+        let error = DiskLog::open(folder.path(), settings.clone()).unwrap_err();
+        assert!(error.is_damaged(), "{error:?}");
+        let name = file.file_name().unwrap().to_str().unwrap();
+        assert!(
+            error
+                .to_string()
+                .contains(&format!("log/{name}` is missing")),
+            "{error}"
+        );
+        assert_eq!(error.remedy(), remedy, "{error}");
+        if file == &sorted[0] {
+            // A whole catalog isn't replaced.
+            let error = DiskLog::rebuild_index(folder.path()).unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+            assert_eq!(files(folder.path(), ".cat"), catalog);
+            assert_eq!(files(folder.path(), ".idx"), tables);
+        }
+        fs::rename(&hidden, file).unwrap();
+    }
+    drop(DiskLog::open(folder.path(), settings).unwrap());
+}
+
+#[test]
+fn a_stray_folder_is_no_damage() {
+    let folder = quick_folder();
+    drop(open(folder.path()).unwrap());
+    let stray = folder.path().join("log").join(format!("{:020}.dat", 100));
+    fs::create_dir(&stray).unwrap();
+    for error in [
+        open(folder.path()).unwrap_err(),
+        DiskLog::bad_files(folder.path()).unwrap_err(),
+    ] {
+        assert!(!error.is_damaged(), "{error:?}");
+        let error = error.to_string();
+        assert!(error.contains(&stray.display().to_string()), "{error}");
+        assert!(
+            error.contains("a folder and not a file; move it away"),
+            "{error}"
+        );
+    }
 }

@@ -64,8 +64,10 @@ struct Of {
 
 enum What {
     Message(Bytes),
-    /// The message and the ones before it were trimmed.
-    Trimmed,
+    /// The message and the ones before it were trimmed, or those from an offset on are damaged.
+    Trimmed {
+        damaged_from: Option<Mark>,
+    },
     /// The stream was deleted or has expired.
     Ended(EndCause, Timestamp),
 }
@@ -160,7 +162,8 @@ pub(crate) async fn batches(log: &dyn Log, read: OrderChunk) -> Result<Vec<Batch
             }
             Read::Trimmed(gap) => {
                 if let Some(info) = known.info(gap.stream, gap.id).await? {
-                    builder.add(info, id, gap.floor, What::Trimmed);
+                    let damaged_from = gap.damaged_from.map(|from| info.at(from));
+                    builder.add(info, id, gap.floor, What::Trimmed { damaged_from });
                 }
             }
             Read::Ended(end) => builder.end(&end, id),
@@ -257,7 +260,7 @@ impl BatchBuilder {
     fn push(&mut self, id: Position, of: Of) {
         let bytes = match &of.what {
             What::Message(bytes) => bytes.len(),
-            What::Trimmed | What::Ended(..) => 0,
+            What::Trimmed { .. } | What::Ended(..) => 0,
         };
         self.cost += bytes + self.streams[of.stream].name.as_str().len() + EVENT_COST;
         self.items.push(Item { id, of: Some(of) });
@@ -360,7 +363,9 @@ impl Batch {
                         content_type: &stream.content_type,
                         bytes,
                     },
-                    What::Trimmed => Content::Trimmed,
+                    What::Trimmed { damaged_from } => Content::Trimmed {
+                        damaged_from: *damaged_from,
+                    },
                     What::Ended(cause, time) => Content::Ended {
                         cause: *cause,
                         time: *time,

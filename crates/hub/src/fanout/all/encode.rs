@@ -91,7 +91,7 @@ pub(crate) struct Event<'a> {
     data: Data<'a>,
 }
 
-/// Messages that were not sent are gone: the stream's caps of age or size removed them.
+/// Messages that were not sent are gone: the stream's caps of age or size removed them, or they are damaged.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Trimmed")]
 pub(crate) struct Trimmed<'a> {
@@ -101,13 +101,19 @@ pub(crate) struct Trimmed<'a> {
     id: Mark<Position>,
     /// The path of their stream.
     stream: &'a str,
-    /// The offset after them in their stream. All messages before it are gone.
+    /// The offset after them in their stream. All messages before it are gone, unless there is a
+    /// `damaged_from`.
     #[serde(serialize_with = "text")]
     #[schemars(with = "String")]
     offset: Mark,
     /// Always `true`.
     #[schemars(extend("const" = true))]
     trimmed: bool,
+    /// The offset before the first of them if they are damaged in the hub's files. The messages before and
+    /// after them are still there.
+    #[serde(serialize_with = "some_text", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    damaged_from: Option<Mark>,
 }
 
 /// A stream was deleted or has expired. Follows all of the stream's messages.
@@ -180,8 +186,8 @@ pub(crate) enum Content<'a> {
         content_type: &'a str,
         bytes: &'a [u8],
     },
-    /// This message was trimmed, and all before it.
-    Trimmed,
+    /// This message was trimmed, and all before it, or those from an offset on are damaged.
+    Trimmed { damaged_from: Option<Mark> },
     /// The stream was deleted or has expired.
     Ended { cause: EndCause, time: Timestamp },
 }
@@ -196,12 +202,13 @@ pub(crate) fn encode(format: Format, letter: Letter<'_>, out: &mut Vec<u8>) {
             content_type,
             bytes,
         } => (content_type, bytes),
-        Content::Trimmed => {
+        Content::Trimmed { damaged_from } => {
             let trimmed = Trimmed {
                 id,
                 stream,
                 offset,
                 trimmed: true,
+                damaged_from,
             };
             return notice(format, TRIMMED_EVENT, id, &trimmed, out);
         }
@@ -439,7 +446,7 @@ mod tests {
             id: id(),
             stream: "a",
             offset: offset(),
-            content: Content::Trimmed,
+            content: Content::Trimmed { damaged_from: None },
         };
         let (id, offset) = (id(), offset());
         let line = format!(r#"{{"id":"{id}","stream":"a","offset":"{offset}","trimmed":true}}"#);

@@ -137,7 +137,7 @@ impl Draft<'_> {
         self.head.streams += 1;
         let identity = self.engine.cache.identity;
         let name = birth.name.clone();
-        let stream = Arc::new(Stream::new(identity, id, birth, state.clone(), source));
+        let stream = Arc::new(Stream::new(identity, id, birth, state.clone(), source, &[]));
         stream.note_use(self.head.time);
         let change = self.changes.len();
         self.by_id.insert(id, change);

@@ -177,6 +177,9 @@ impl Draft<'_> {
             }
             written.remove(keys::settings(id));
             written.remove(keys::state(id));
+            if change.stream.is_parted {
+                written.remove(keys::partings(id));
+            }
             self.head.bytes -= change.state.bytes;
         } else {
             let settings = &change.stream.birth.settings;

@@ -109,7 +109,7 @@ impl Commit {
             }
             put_number(&mut out, part.first);
             put_number(&mut out, part.head.length.into());
-            if part.head.layout == Layout::Lengths {
+            if part.head.layout.lists_bytes() {
                 put_number(&mut out, part.head.bytes.into());
             }
             out.extend_from_slice(&part.sum.to_le_bytes());
@@ -184,6 +184,7 @@ impl Commit {
                 Layout::Lines => length.checked_sub(count).ok_or(Malformed)?,
                 Layout::Raw => length,
                 Layout::Lengths => small(cursor.number()?)?,
+                Layout::Lost => return Err(Malformed),
             };
             let sum = cursor.take(4)?.try_into().map_err(|_| Malformed)?;
             let head = record::Head {

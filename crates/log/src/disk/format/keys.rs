@@ -11,6 +11,7 @@ const DUE: u8 = b'D';
 const GARBAGE: u8 = b'G';
 const TRIMMED: u8 = b'R';
 const END: u8 = b'E';
+const PARTINGS: u8 = b'I';
 // `F` is the tag of locations in sorted files.
 
 fn tagged(tag: u8, rest: &[u8]) -> Vec<u8> {
@@ -41,6 +42,11 @@ pub(crate) fn after_names() -> Vec<u8> {
 /// The settings with which a stream was created.
 pub(crate) fn settings(id: u64) -> Vec<u8> {
     tagged(SETTINGS, &id.to_be_bytes())
+}
+
+/// The offsets after which a stream has other incarnations.
+pub(crate) fn partings(id: u64) -> Vec<u8> {
+    tagged(PARTINGS, &id.to_be_bytes())
 }
 
 /// The mutable state of a stream.

@@ -22,7 +22,7 @@ use headwater_journal::{Checkpoint, Disk, TableRef, Tail};
 use super::VERSION;
 use super::bytes::{Cursor, Malformed, put_number, seal, unseal};
 use super::log_head::Head;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Remedy};
 
 /// The name of the file.
 pub(crate) const NAME: &str = "manifest";
@@ -213,9 +213,9 @@ impl Manifest {
             return Err(Kind::Version { found: version }.into());
         }
         let manifest = Self::decode(&content);
-        manifest
-            .map(Some)
-            .map_err(|Malformed| Error::damaged(format!("the file `{name}`")))
+        manifest.map(Some).map_err(|Malformed| {
+            Error::damaged(format!("the file `log/{name}`")).with_remedy(Remedy::RebuildIndex)
+        })
     }
 }
 

@@ -1,12 +1,13 @@
 //! A record: messages of one stream that were committed together.
 //!
 //! A record is what is trimmed, checked and moved as a whole. It has up to 64 KiB of messages, or one
-//! larger message. Its bytes have one of three layouts:
+//! larger message. Its bytes have one of four layouts:
 //!
 //! ```text
 //! lines     each message and a line feed, if no message contains one
 //! lengths   the length of each message as LEB128, then the messages
 //! raw       one message larger than 64 KiB, as it is
+//! lost      none: the messages were damaged when their segment was rewritten. In sorted files only
 //! ```
 
 use bytes::Bytes;
@@ -24,6 +25,7 @@ pub(crate) enum Layout {
     Lines,
     Lengths,
     Raw,
+    Lost,
 }
 
 impl Layout {
@@ -32,7 +34,13 @@ impl Layout {
             Self::Lines => 0,
             Self::Lengths => 1,
             Self::Raw => 2,
+            Self::Lost => 3,
         }
+    }
+
+    /// Returns `true` if the bytes of a record's messages don't follow from its count and length.
+    pub(crate) fn lists_bytes(self) -> bool {
+        matches!(self, Self::Lengths | Self::Lost)
     }
 
     pub(crate) fn from_number(number: u64) -> Result<Self, Malformed> {
@@ -40,6 +48,7 @@ impl Layout {
             0 => Ok(Self::Lines),
             1 => Ok(Self::Lengths),
             2 => Ok(Self::Raw),
+            3 => Ok(Self::Lost),
             _ => Err(Malformed),
         }
     }
@@ -56,9 +65,21 @@ pub(crate) struct Head {
     pub(crate) count: u32,
     /// Length of its bytes.
     pub(crate) length: u32,
-    /// Bytes of its messages.
+    /// Bytes of its messages. Those of lost messages stay, as the bytes of a stream include them until they
+    /// are trimmed.
     pub(crate) bytes: u32,
     pub(crate) layout: Layout,
+}
+
+impl Head {
+    /// Returns the head without the record's bytes, which are damaged.
+    pub(crate) fn lost(self) -> Self {
+        Self {
+            length: 0,
+            layout: Layout::Lost,
+            ..self
+        }
+    }
 }
 
 /// A record with its bytes, which are shared.
@@ -145,7 +166,7 @@ impl Record {
     }
 
     /// Returns its messages, each with its offset. They end early if the bytes aren't those that
-    /// the head describes.
+    /// the head describes, and a lost record has none.
     pub(crate) fn messages(&self) -> impl Iterator<Item = (u64, Bytes)> + '_ {
         let mut lengths = Cursor(&self.data);
         let mut start = 0;
@@ -159,6 +180,7 @@ impl Record {
         (self.first..self.end()).map_while(move |offset| {
             let (end, next) = match self.head.layout {
                 Layout::Raw => (self.data.len(), self.data.len()),
+                Layout::Lost => return None,
                 Layout::Lines => {
                     let end = start + memchr::memchr(b'\n', self.data.get(start..)?)?;
                     (end, end + 1)
@@ -206,7 +228,7 @@ mod tests {
 
         #[test]
         fn bytes_of_another_record_make_no_message_panic(
-            data in prop::collection::vec(any::<u8>(), 0..99), layout in 0..3_u64, count in 0..99_u32,
+            data in prop::collection::vec(any::<u8>(), 0..99), layout in 0..4_u64, count in 0..99_u32,
         ) {
             let head = Head {
                 position: 0,

@@ -13,7 +13,7 @@
 //!           checksum u32
 //! ```
 //!
-//! The bytes of messages are listed for the layout `lengths` only, as they follow from count and length in
+//! The bytes of messages are listed for the layouts `lengths` and `lost` only, as they follow from count and length in
 //! the others. A change is zigzag-encoded. It and the skipped positions refer to the record before in
 //! the block, or to zero.
 //!
@@ -191,7 +191,7 @@ impl Before {
             length: small(numbers.length)?,
             bytes: small(match layout {
                 Layout::Lines => numbers.length.checked_sub(numbers.count).ok_or(Malformed)?,
-                Layout::Lengths => numbers.bytes,
+                Layout::Lengths | Layout::Lost => numbers.bytes,
                 Layout::Raw => numbers.length,
             })?,
             layout,
@@ -206,7 +206,7 @@ impl Before {
 pub(super) struct Numbers {
     pub(super) count: u64,
     pub(super) length: u64,
-    /// Used for [`Layout::Lengths`] only.
+    /// Used if the layout [lists](Layout::lists_bytes) them.
     pub(super) bytes: u64,
     pub(super) change: u64,
     pub(super) skipped: u64,
@@ -216,7 +216,7 @@ pub(super) struct Numbers {
 pub(super) fn put_part(list: &mut Vec<u8>, before: Before, head: &Head) {
     put_number(list, u64::from(head.count));
     put_number(list, u64::from(head.length));
-    if head.layout == Layout::Lengths {
+    if head.layout.lists_bytes() {
         put_number(list, u64::from(head.bytes));
     }
     put_number(list, before.change(head.time));
@@ -231,9 +231,9 @@ fn take_part(
     let numbers = Numbers {
         count: cursor.number()?,
         length: cursor.number()?,
-        bytes: match layout {
-            Layout::Lengths => cursor.number()?,
-            Layout::Lines | Layout::Raw => 0,
+        bytes: match layout.lists_bytes() {
+            true => cursor.number()?,
+            false => 0,
         },
         change: cursor.number()?,
         skipped: cursor.number()?,

@@ -90,7 +90,7 @@ pub(super) fn encode_group(runs: &[Run], items: &[Item], seed: Seed, offset: u64
             put_number(&mut out, u64::from(head.count));
         }
         put_number(&mut out, u64::from(head.length));
-        if head.layout == Layout::Lengths {
+        if head.layout.lists_bytes() {
             put_number(&mut out, u64::from(head.bytes));
         }
         for number in [change, skipped].into_iter().filter(|it| *it != 0) {
@@ -161,7 +161,7 @@ fn decode_group(bytes: &[u8]) -> Result<(Vec<FoundRun>, Vec<Placed>), Malformed>
         let numbers = Numbers {
             count: number_if(&mut cursor, tag & ONE_MESSAGE == 0, 1)?,
             length: cursor.number()?,
-            bytes: number_if(&mut cursor, run.layout == Layout::Lengths, 0)?,
+            bytes: number_if(&mut cursor, run.layout.lists_bytes(), 0)?,
             change: number_if(&mut cursor, tag & OTHER_TIME != 0, 0)?,
             skipped: number_if(&mut cursor, tag & SKIPS != 0, 0)?,
         };
@@ -285,6 +285,17 @@ fn end_of(head: &Head) -> u64 {
     head.position + u64::from(head.count)
 }
 
+/// Records with their streams.
+type Records = Vec<(u64, Record)>;
+
+/// The data of a run.
+#[derive(Clone)]
+enum Data {
+    Unwanted,
+    Whole(Bytes),
+    Damaged,
+}
+
 /// Records that follow each other in the order of all streams. There is at least one. Their data
 /// isn't read yet.
 pub(crate) struct Group<'a> {
@@ -331,10 +342,17 @@ impl Group<'_> {
     ///
     /// # Errors
     /// [`SortedError::Damaged`] if the data of a wanted stream isn't what was written.
-    pub(crate) fn records(
+    pub(crate) fn records(&self, wanted: impl FnMut(u64) -> bool) -> Result<Records, SortedError> {
+        let (records, damage) = self.records_or_lost(wanted)?;
+        damage.map_or(Ok(records), Err)
+    }
+
+    /// Reads records as [`records`](Self::records) does, with those of damaged runs as lost ones. Returns
+    /// the damage too.
+    pub(crate) fn records_or_lost(
         &self,
         mut wanted: impl FnMut(u64) -> bool,
-    ) -> Result<Vec<(u64, Record)>, SortedError> {
+    ) -> Result<(Records, Option<SortedError>), SortedError> {
         let mut answer: Option<(u64, bool)> = None;
         let mut chosen = self
             .live_runs()
@@ -343,18 +361,29 @@ impl Group<'_> {
                 _ => answer.insert((run.id, wanted(run.id))).1,
             })
             .peekable();
-        let mut data = vec![None; self.runs.len()];
+        let mut damage = None;
+        let mut data = vec![Data::Unwanted; self.runs.len()];
         while let Some((index, run)) = chosen.next() {
             let mut extent = vec![(index, run)];
             extend(&mut extent, &mut chosen);
-            self.load_runs(&extent, &mut data)?;
+            damage = damage.or(self.load_runs(&extent, &mut data)?);
         }
         let mut records = Vec::new();
         for placed in &self.records {
-            let Some(Some(data)) = data.get(placed.run) else {
-                continue;
-            };
             let run = &self.runs[placed.run];
+            let data = match &data[placed.run] {
+                Data::Whole(data) => data,
+                Data::Unwanted => continue,
+                Data::Damaged => {
+                    let record = Record {
+                        first: placed.first,
+                        head: placed.head.lost(),
+                        data: Bytes::new(),
+                    };
+                    records.push((run.id, record));
+                    continue;
+                }
+            };
             let start = self.file.memory_length(placed.at - run.data.start)?;
             let length = self.file.memory_length(u64::from(placed.head.length))?;
             let record = Record {
@@ -364,32 +393,35 @@ impl Group<'_> {
             };
             records.push((run.id, record));
         }
-        Ok(records)
+        Ok((records, damage))
     }
 
-    /// Reads runs and what lies between them, and checks the runs.
+    /// Reads runs and what lies between them, and checks the runs. Returns the first damage.
     fn load_runs(
         &self,
         extent: &[(usize, &FoundRun)],
-        data: &mut [Option<Bytes>],
-    ) -> Result<(), SortedError> {
+        data: &mut [Data],
+    ) -> Result<Option<SortedError>, SortedError> {
         let ([(_, start), ..], [.., (_, end)]) = (extent, extent) else {
-            return Ok(());
+            return Ok(None);
         };
+        let mut damage = None;
         let start = start.data.start;
         let length = end.data.end.saturating_sub(start);
         let bytes = Bytes::from(self.file.load(Section::Data, start, length)?);
         for (index, run) in extent {
             let from = self.file.memory_length(run.data.start - start)?;
             let to = self.file.memory_length(run.data.end - start)?;
-            let run_data = bytes.get(from..to);
-            if run_data.map(record::sum) != Some(run.sum) {
-                let what = "the data of a stream";
-                return Err(self.file.damaged(run.data.start, what));
-            }
-            data[*index] = Some(bytes.slice(from..to));
+            data[*index] = match bytes.get(from..to).map(record::sum) == Some(run.sum) {
+                true => Data::Whole(bytes.slice(from..to)),
+                false => {
+                    let error = || self.file.damaged(run.data.start, "the data of a stream");
+                    damage.get_or_insert_with(error);
+                    Data::Damaged
+                }
+            };
         }
-        Ok(())
+        Ok(damage)
     }
 
     /// Returns the records as items for a rewrite.

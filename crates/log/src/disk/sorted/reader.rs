@@ -60,6 +60,10 @@ impl Sorted {
         let mut damaged = None;
         let mut whole = 0;
         for block in blocks {
+            if block.layout == Layout::Lost {
+                damaged = Some(self.lost(block));
+                break;
+            }
             let length = self.memory_length(u64::from(block.length))?;
             if record::sum(&rest.split_to(length)) != block.sum {
                 damaged = Some(self.damaged(block.at, "the data of a block"));
@@ -110,7 +114,7 @@ impl Sorted {
     }
 
     /// Returns the sizes of blocks of an entry, from the one that contains the offset `from`, until they
-    /// have `budget` bytes. Lists of records are read only of blocks whose layout requires it.
+    /// have `budget` bytes. After the first block, it stops at lost messages. Lists of records are read only of blocks whose layout requires it.
     ///
     /// # Errors
     /// See [`read`](Self::read).
@@ -127,6 +131,8 @@ impl Sorted {
             let length = u64::from(block.length);
             let bytes = match block.layout {
                 Layout::Raw => length,
+                Layout::Lost if sizes.is_empty() => return Err(self.lost(block)),
+                Layout::Lost => break,
                 // Each message has a line feed.
                 Layout::Lines => length
                     .checked_sub(block.end - block.first)
@@ -249,6 +255,13 @@ impl Sorted {
         })
     }
 
+    fn lost(&self, block: &BlockRef) -> SortedError {
+        self.damaged(
+            block.at,
+            "messages were damaged before they were moved into it",
+        )
+    }
+
     fn check_owner(&self, entry: &Entry) -> Result<(), SortedError> {
         if entry.file == self.footer.number {
             Ok(())
@@ -326,6 +339,10 @@ impl DataReader<'_> {
     /// [`SortedError::Damaged`] if the record's block isn't what was written. Other blocks can be read
     /// after that.
     pub(crate) fn read(&mut self, at: u64, length: u32) -> Result<Bytes, SortedError> {
+        if length == 0 {
+            // Of a lost record.
+            return Ok(Bytes::new());
+        }
         let index = self.blocks.partition_point(|block| block.at <= at);
         let end = at.saturating_add(u64::from(length));
         let found = index

@@ -136,6 +136,7 @@ fn check_positions(items: &[Item], range: &Range<u64>) -> Result<(), SortedError
                 Layout::Lines => head.length.checked_sub(head.count) == Some(head.bytes),
                 Layout::Lengths => head.length >= head.count && head.length >= head.bytes,
                 Layout::Raw => head.length > 0 && head.length == head.bytes && head.count == 1,
+                Layout::Lost => head.length == 0,
             };
         if !is_record {
             return Err(refuse(item, "has a head that describes no record"));
