@@ -16,7 +16,7 @@ use std::{
 
 use axum::{
     body::Body,
-    extract::ConnectInfo,
+    extract::{ConnectInfo, MatchedPath},
     response::{IntoResponse, Response},
 };
 use headwater_wire::{Format, sse};
@@ -166,6 +166,7 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let hosts = self.hosts.as_deref();
+        let is_routed = request.extensions().get::<MatchedPath>().is_some();
         // Nested in another of these layers, as that of a route is under `serve`, this one only checks its own hosts,
         // sends the refusal of the other one, and converts panics: the layers between the two must see these as
         // responses.
@@ -176,7 +177,7 @@ where
             if let Some(refusal) = refusal {
                 return Box::pin(std::future::ready(Ok(*refusal)));
             }
-            let response = answer(panics::catch(|| self.inner.call(request)));
+            let response = answer(panics::catch(|| self.inner.call(request)), is_routed);
             return Box::pin(async { Ok(response.await) });
         }
         let is_received = request.extensions().get::<Asked>();
@@ -205,7 +206,7 @@ where
         let called = CLIENT.sync_scope(Arc::clone(&client), || {
             panics::catch(|| self.inner.call(request))
         });
-        let response = CLIENT.scope(Arc::clone(&client), answer(called));
+        let response = CLIENT.scope(Arc::clone(&client), answer(called, is_routed));
         Box::pin(async move {
             let mut response = response.await;
             if let Some(body) = response.extensions_mut().remove::<SharedBody>()
@@ -224,8 +225,8 @@ where
 }
 
 /// Returns the response of a called service. If the call or its future panicked, the response is a
-/// problem.
-async fn answer<F, R>(called: Result<F, Problem>) -> Response
+/// problem. `is_routed`: a route matches the request.
+async fn answer<F, R>(called: Result<F, Problem>, is_routed: bool) -> Response
 where
     F: Future<Output = Result<R, Infallible>>,
     R: IntoResponse,
@@ -235,7 +236,11 @@ where
         Ok(response.into_response())
     };
     let response = Caught::new(response).await;
-    response.flatten().unwrap_or_else(Problem::into_response)
+    let mut response = response.flatten().unwrap_or_else(Problem::into_response);
+    if is_routed {
+        fill_problem::mark_routed(&mut response);
+    }
+    response
 }
 
 /// Returns the response that stops an `EventSource`: "A client can be told to stop reconnecting

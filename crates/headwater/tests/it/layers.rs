@@ -137,3 +137,18 @@ async fn a_routers_own_fallback_is_kept() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_404_of_a_handler_does_not_deny_that_its_path_exists() {
+    let client = TestClient::new(app());
+    let problem: Value = client.get("/nothing").send().await.json().await;
+    assert_eq!(
+        problem,
+        serde_json::json!({"title": "Not Found", "status": 404})
+    );
+    let problem: Value = client.get("/nowhere").send().await.json().await;
+    assert_eq!(
+        problem["detail"],
+        "there is nothing at /nowhere; /docs lists the operations"
+    );
+}
