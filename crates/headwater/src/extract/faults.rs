@@ -77,9 +77,12 @@ impl RequestFaults {
                 Some(steps) => steps.split_at(steps.find('/').unwrap_or(steps.len())),
                 None => ("", ""),
             };
-            let first = match fault.missing() {
-                Some(property) if first.is_empty() => Cow::Borrowed(property),
-                _ => first.replace("~1", "/").replace("~0", "~").into(),
+            // The value of a fault at the root are all parameters.
+            let missing = fault.missing().filter(|_| first.is_empty());
+            let value = fault.value().filter(|_| missing.is_none());
+            let first = match missing {
+                Some(property) => Cow::Borrowed(property),
+                None => first.replace("~1", "/").replace("~0", "~").into(),
             };
             let mut entry = Map::new();
             entry.insert("in".to_owned(), place.as_str().into());
@@ -87,7 +90,7 @@ impl RequestFaults {
             if !rest.is_empty() {
                 entry.insert("pointer".to_owned(), format!("#{rest}").into());
             }
-            add(fault, entry)
+            add(fault, value, entry)
         });
         Self {
             errors: errors.collect(),
@@ -101,7 +104,7 @@ impl RequestFaults {
             let mut entry = Map::new();
             entry.insert("in".to_owned(), "body".into());
             entry.insert("pointer".to_owned(), fault.fragment().into());
-            add(fault, entry)
+            add(fault, fault.value(), entry)
         });
         Self {
             errors: errors.collect(),
@@ -139,9 +142,9 @@ impl RequestFaults {
     }
 }
 
-fn add(fault: &Fault, mut entry: Map<String, Value>) -> Value {
+fn add(fault: &Fault, value: Option<&Value>, mut entry: Map<String, Value>) -> Value {
     entry.insert("detail".to_owned(), fault.detail().into());
-    if let Some(value) = fault.value() {
+    if let Some(value) = value {
         entry.insert("value".to_owned(), value.clone());
     }
     entry.insert("allowed".to_owned(), fault.allowed().clone());

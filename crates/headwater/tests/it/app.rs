@@ -457,3 +457,28 @@ fn replies_document_their_headers_and_formats() {
     assert!(reply["content"]["image/png"].is_object());
     assert!(reply["content"]["text/event-stream"].is_object());
 }
+
+#[tokio::test]
+async fn a_missing_parameter_has_no_value_and_a_repeated_one_all_its_values() {
+    #[derive(Deserialize, JsonSchema)]
+    struct Page {
+        #[serde(rename = "text")]
+        _text: String,
+        #[serde(rename = "count")]
+        _count: u64,
+    }
+    let app = App::new("Pages", "1").route("/", get(async |Query(_): Query<Page>| ()));
+    let client = TestClient::new(app);
+    let problem: Value = client.get("/?count=1&count=2").send().await.json().await;
+    let errors = problem["errors"].as_array().unwrap();
+    assert_eq!(errors[1]["value"], json!([1, 2]));
+    assert_eq!(
+        errors[0],
+        json!({
+            "in": "query",
+            "name": "text",
+            "detail": "the property \"text\" is missing",
+            "allowed": {"required": ["text"]},
+        })
+    );
+}
