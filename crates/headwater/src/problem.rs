@@ -176,13 +176,19 @@ fn rejection(error: &dyn Any) -> Option<Problem> {
     macro_rules! any_of {
         ($($rejection:ident),*) => {$(
             if let Some(rejection) = error.downcast_ref::<rejection::$rejection>() {
-                return Some(Problem::new(rejection.status()).detail(rejection.body_text()));
+                let status = rejection.status();
+                // The text of an error of the server tells of the app's types: it is for the log.
+                return (!status.is_server_error())
+                    .then(|| Problem::new(status).detail(rejection.body_text()));
             }
         )*};
     }
     any_of!(
         QueryRejection,
         PathRejection,
+        RawPathParamsRejection,
+        FormRejection,
+        RawFormRejection,
         JsonRejection,
         BytesRejection,
         StringRejection

@@ -70,9 +70,7 @@ parameters!(
     Path in Path: |parts, state| {
         let params = RawPathParams::from_request_parts(parts, state)
             .await
-            .map_err(|error| {
-                Rejection::problem(Problem::new(error.status()).detail(error.body_text()))
-            })?;
+            .map_err(|error| Rejection::problem(error.into()))?;
     }
     params.iter().map(|(name, text)| (name.into(), text.into()))
 );

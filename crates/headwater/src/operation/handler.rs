@@ -79,18 +79,20 @@ macro_rules! handler {
                 let (mut parts, body) = request.into_parts();
                 let mut faults = RequestFaults::default();
                 $(
-                    let $part = match $part::from_request_parts(&mut parts, &state).await {
+                    let extracted = $part::from_request_parts(&mut parts, &state).await;
+                    let $part = match extracted.map_err(IntoResponse::into_response) {
                         Ok(extracted) => Some(extracted),
-                        Err(rejection) => match faults.collect(rejection.into_response()) {
+                        Err(response) => match faults.collect(response).await {
                             Ok(()) => None,
                             Err(refusal) => return *refusal,
                         },
                     };
                 )*
                 let request = Request::from_parts(parts, body);
-                let $last = match $last::from_request(request, &state).await {
+                let extracted = $last::from_request(request, &state).await;
+                let $last = match extracted.map_err(IntoResponse::into_response) {
                     Ok(extracted) => Some(extracted),
-                    Err(rejection) => match faults.collect(rejection.into_response()) {
+                    Err(response) => match faults.collect(response).await {
                         Ok(()) => None,
                         Err(refusal) => return *refusal,
                     },

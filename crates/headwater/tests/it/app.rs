@@ -459,6 +459,59 @@ fn replies_document_their_headers_and_formats() {
 }
 
 #[tokio::test]
+async fn refusals_of_axums_extractors_are_problems_without_internals() {
+    #[derive(Clone)]
+    struct Secret;
+    async fn internal(headwater::Extension(_): headwater::Extension<Secret>) {}
+    async fn text(text: String) -> String {
+        text
+    }
+    async fn own(_: Own) {}
+    struct Own;
+    impl OperationInput for Own {}
+    impl<S: Sync> axum::extract::FromRequestParts<S> for Own {
+        type Rejection = (StatusCode, [(&'static str, &'static str); 1], &'static str);
+
+        async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+            Err((
+                StatusCode::UNAUTHORIZED,
+                [("www-authenticate", "Basic")],
+                "log in",
+            ))
+        }
+    }
+    let app = App::new("Refusals", "1")
+        .route("/internal", get(internal))
+        .route("/text", post(text))
+        .route("/own", get(own));
+    let client = TestClient::new(app);
+    let sent = [
+        (
+            client.get("/internal"),
+            json!({"title": "Internal Server Error", "status": 500}),
+        ),
+        (
+            client.post("/text").body(&b"\xff"[..]),
+            json!({"title": "Bad Request", "status": 400, "detail": "Request body didn't contain valid UTF-8: invalid utf-8 \
+                sequence of 1 bytes from index 0"}),
+        ),
+        (
+            client.get("/own"),
+            json!({"title": "Unauthorized", "status": 401, "detail": "log in"}),
+        ),
+    ];
+    for (request, expected) in sent {
+        let response = request.send().await;
+        assert_eq!(json!(response.status().as_u16()), expected["status"]);
+        assert_eq!(response.headers()["content-type"], Problem::CONTENT_TYPE);
+        if response.status() == StatusCode::UNAUTHORIZED {
+            assert_eq!(response.headers()["www-authenticate"], "Basic");
+        }
+        assert_eq!(response.json::<Value>().await, expected);
+    }
+}
+
+#[tokio::test]
 async fn a_missing_parameter_has_no_value_and_a_repeated_one_all_its_values() {
     #[derive(Deserialize, JsonSchema)]
     struct Page {
