@@ -302,8 +302,9 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
     ///
     /// # Panics
     /// The types of a handler don't fit its route: a [`Path`](crate::Path) requires a name that the
-    /// route doesn't have, the type of a [`Query`](crate::Query) is not a struct, or an operation
-    /// requires a security scheme that isn't described. The message says which.
+    /// route doesn't have, the type of a [`Query`](crate::Query) is not a struct or has a field that no
+    /// parameter can express, or an operation requires a security scheme that isn't described. The
+    /// message says which.
     #[must_use]
     pub fn openapi(&self, version: OpenApi) -> Value {
         openapi::render(&self.api, version)
