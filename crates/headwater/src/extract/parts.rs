@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts, RawPathParams};
 use http::{header, request::Parts};
+use percent_encoding::percent_decode;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
@@ -104,6 +105,10 @@ parameters!(
     /// ```
     Query in Query: |parts, _state| {
         let query = parts.uri.query().unwrap_or_default().as_bytes();
+        if percent_decode(query).decode_utf8().is_err() {
+            let problem = Problem::bad_request("the query is not UTF-8 when its `%` are decoded");
+            return Err(Rejection::problem(problem));
+        }
     }
     form_urlencoded::parse(query)
 );

@@ -537,6 +537,31 @@ async fn a_missing_parameter_has_no_value_and_a_repeated_one_all_its_values() {
 }
 
 #[tokio::test]
+async fn an_invalid_encoding_is_refused_in_the_query_as_in_the_path() {
+    #[derive(Deserialize, JsonSchema)]
+    struct Tag {
+        tag: String,
+    }
+    let app = App::new("Tags", "1")
+        .route("/tags", get(async |Query(tag): Query<Tag>| tag.tag))
+        .route("/tags/{tag}", get(async |Path(tag): Path<String>| tag));
+    let client = TestClient::new(app);
+    for path in [
+        "/tags?tag=%ff",
+        "/tags?%ff=a&tag=b",
+        "/tags?tag=%c3&a=%a4",
+        "/tags/%ff",
+    ] {
+        let response = client.get(path).send().await;
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{path}");
+        assert_eq!(response.headers()["content-type"], Problem::CONTENT_TYPE);
+    }
+    for (path, text) in [("/tags?tag=%c3%a4+%2B", "ä +"), ("/tags?tag=%zz", "%zz")] {
+        assert_eq!(client.get(path).send().await.text().await, text);
+    }
+}
+
+#[tokio::test]
 async fn an_enum_with_a_tag_is_documented_by_all_its_variants() {
     #[derive(Deserialize, JsonSchema)]
     #[serde(tag = "kind")]
