@@ -118,6 +118,9 @@ pub use serve::{Tls, TlsError};
 pub use streaming::Streaming;
 
 #[cfg(feature = "openapi")]
+#[doc(hidden)]
+pub use self::operation::describes_its_output;
+#[cfg(feature = "openapi")]
 pub use self::{
     app::{App, MethodRoute, delete, get, head, patch, post, put},
     extract::{Cookies, Headers, Json, Path, Query, Rejection},

@@ -28,8 +28,8 @@ use crate::{extract::RequestFaults, per_type::per_type};
         the return type is a response that describes itself (`OperationOutput`), and only the last argument reads \
         the body",
     note = "a stream is returned as `Streaming<T>`, not as `impl Stream`",
-    note = "with `#[headwater::operation]` on the function, the compiler reports the wrong type at the function; \
-        fixing it there also fixes this error"
+    note = "if `#[headwater::operation]` isn't on the function, put it there: the compiler then reports the wrong type at \
+        the function; fixing it there also fixes this error"
 )]
 pub trait OperationHandler<T, S>: Clone + Send + Sync + Sized + 'static {
     /// Describes the operation.

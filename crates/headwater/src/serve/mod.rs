@@ -91,6 +91,9 @@ type ShutdownFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// records only if the variable names them: `info,h2=debug`. Exclude them in the same way in a
 /// subscriber of your own.
 ///
+/// # State
+/// An app whose handlers take state, an `App<S>` or a `Router<S>`, is served after `with_state`.
+///
 /// # Errors
 /// The address can't be bound.
 pub fn serve(app: impl Into<Router> + 'static, address: impl Into<Address>) -> Serve {
