@@ -164,7 +164,13 @@ impl Stream {
     }
 
     fn plan(&self, method: Method) -> Plan {
-        Plan::new(method, &self.url, self.settings.clone())
+        let mut plan = Plan::new(method, &self.url, self.settings.clone());
+        if has_dot_segments(&self.url) {
+            plan.fail(Error::request(
+                "a stream's path has no \".\" or \"..\" segments",
+            ));
+        }
+        plan
     }
 
     fn request(&self, method: Method) -> Request {
@@ -229,6 +235,16 @@ impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Stream({})", self.plan(Method::GET).place())
     }
+}
+
+/// Returns `true` if the path of a URL has segments that are removed when it is parsed (WHATWG URL §4.4).
+fn has_dot_segments(url: &str) -> bool {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    let is_dot = |segment: &str| {
+        let segment = segment.to_ascii_lowercase().replace("%2e", ".");
+        segment == "." || segment == ".."
+    };
+    path.split(['/', '\\']).any(is_dot)
 }
 
 /// The names of the protocol's headers.

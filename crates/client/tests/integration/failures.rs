@@ -156,6 +156,19 @@ twins! {
         assert!(error.to_string().contains("gave up after 2 attempts"), "{error}");
     }
 
+    fn the_url_of_a_stream_has_no_dot_segments() {
+        let server = Server::answering("application/json", "1");
+        for path in ["/streams/..", "/streams/%2E%2e/healthz", "/streams/./a", "/streams/a\\..\\b"] {
+            let stream = client::stream(server.url(path));
+            for error in [wait(stream.delete()).unwrap_err(), wait(stream.info()).unwrap_err()] {
+                assert!(error.is_request(), "{path}: {error}");
+                assert!(error.to_string().contains("segments"), "{error}");
+            }
+        }
+        assert!(server.requests().is_empty());
+        wait(client::stream(server.url("/a..b/.c?x=/../y")).info()).unwrap();
+    }
+
     fn a_page_is_not_a_stream() {
         let server = Server::answering("text/html", "<p>");
         let error = wait(client::get(server.url("/")).stream::<u32>()).unwrap_err();
