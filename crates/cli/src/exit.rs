@@ -105,6 +105,14 @@ impl Failure {
         }
     }
 
+    /// The last item is incomplete, and has already been reported.
+    pub(crate) fn cut() -> Self {
+        Self {
+            code: 3,
+            message: None,
+        }
+    }
+
     /// Some calls failed; their results have the errors.
     pub(crate) fn calls() -> Self {
         Self {

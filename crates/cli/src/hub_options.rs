@@ -159,7 +159,7 @@ impl Hub {
         }
         Failure::refused(match is_url(name) {
             true => format!("there is no stream {url}"),
-            false => format!("there is no stream {name}: {url} doesn't exist"),
+            false => format!("there is no stream {}: {url} doesn't exist", shown(name)),
         })
     }
 
@@ -167,7 +167,7 @@ impl Hub {
         if is_url(name) {
             return url::with_scheme(name).into_owned();
         }
-        let path = utf8_percent_encode(name.trim_start_matches('/'), IN_PATH);
+        let path = utf8_percent_encode(shown(name), IN_PATH);
         let root = self.root.trim_end_matches('/');
         self.at(&format!("{root}/{path}"))
     }
@@ -176,6 +176,27 @@ impl Hub {
     pub(crate) fn list_url(&self) -> String {
         self.at(&self.root)
     }
+}
+
+/// Parses an argument that names a stream: a path at the hub, or a whole URL.
+///
+/// # Errors
+/// It is empty, or has an empty segment, `.` or `..`. In a URL, these would name something else than a stream.
+pub(crate) fn stream_name(text: &str) -> Result<String, String> {
+    let path = shown(text);
+    if path.is_empty() {
+        return Err("a stream's name can't be empty".to_owned());
+    }
+    let is_bad = |segment| matches!(segment, "" | "." | "..");
+    if !is_url(text) && path.split('/').any(is_bad) {
+        return Err("a stream's path has no empty, \".\" or \"..\" segments".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Returns the name of a stream as it is at the hub, without a slash at its beginning.
+pub(crate) fn shown(name: &str) -> &str {
+    name.trim_start_matches('/')
 }
 
 /// Returns `true` for the error of a stream that doesn't exist.
@@ -208,6 +229,36 @@ mod tests {
             hub.root = root.to_owned();
             assert_eq!(hub.stream_url("a"), expected);
             assert_eq!(hub.list_url(), format!("http://hub{root}"));
+        }
+    }
+
+    #[test]
+    fn a_name_stays_under_the_root() {
+        for bad in [
+            "",
+            "/",
+            "//",
+            "..",
+            "/..",
+            "../healthz",
+            "a/../b",
+            "a/.",
+            "a//b",
+            "a/",
+        ] {
+            assert!(stream_name(bad).is_err(), "{bad:?}");
+        }
+        for good in [
+            "a",
+            "/a",
+            "a..b/.c",
+            "...",
+            "http://hub/streams/a",
+            "hub:1/s/a",
+            "a/**",
+            "%2e%2e",
+        ] {
+            assert_eq!(stream_name(good).as_deref(), Ok(good));
         }
     }
 

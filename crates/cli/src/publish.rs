@@ -15,7 +15,12 @@ use headwater_client::{
 };
 use tokio::{sync::mpsc, time::sleep};
 
-use crate::{exit::Failure, get::progress::Progress, hub_options::Hub, interrupt::Interrupt};
+use crate::{
+    exit::Failure,
+    get::progress::Progress,
+    hub_options::{Hub, shown, stream_name},
+    interrupt::Interrupt,
+};
 
 /// Maximum length of a line. A hub accepts 8 MiB by default.
 const MAX_LINE: u64 = 64 * 1024 * 1024;
@@ -27,6 +32,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 #[derive(ClapArgs)]
 pub(crate) struct Publish {
     /// The stream: its path at the hub, or its whole URL
+    #[arg(value_parser = stream_name)]
     stream: String,
 
     /// The messages; without any, the lines of the standard input as they arrive or are typed
@@ -81,7 +87,7 @@ pub(crate) async fn run(args: Publish, mut interrupt: Interrupt) -> Result<(), F
     if args.is_by_hand() {
         report!(
             "publishing to {}: each line is a message; Ctrl-D ends",
-            args.stream
+            shown(&args.stream)
         );
     }
     let outcome = tokio::select! {

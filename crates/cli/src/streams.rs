@@ -14,7 +14,7 @@ use crate::{
     args::{bytes, duration},
     exit::{self, Failure},
     help,
-    hub_options::Hub,
+    hub_options::{Hub, shown, stream_name},
     interrupt::Interrupt,
     output_line::{on_one_line, say},
 };
@@ -60,6 +60,7 @@ struct List {
 #[derive(ClapArgs)]
 struct One {
     /// The stream: its path at the hub, or its whole URL
+    #[arg(value_parser = stream_name)]
     stream: String,
 
     /// Print an object
@@ -70,13 +71,14 @@ struct One {
 #[derive(ClapArgs)]
 struct Remove {
     /// The streams: their paths at the hub, or their whole URLs
-    #[arg(required = true)]
+    #[arg(required = true, value_parser = stream_name)]
     streams: Vec<String>,
 }
 
 #[derive(ClapArgs)]
 struct Create {
     /// The stream: its path at the hub, or its whole URL
+    #[arg(value_parser = stream_name)]
     stream: String,
 
     /// The content type of the messages [default: application/json, or that of the forked stream]
@@ -131,7 +133,7 @@ async fn act(hub: &Hub, what: What) -> Result<(), Failure> {
             let tail = closed.map_err(|error| hub.failure(&args.stream, error))?;
             match args.json {
                 true => say(&format!("{{\"next_offset\":\"{tail}\",\"closed\":true}}")),
-                false => say(&format!("{} is closed, at {tail}", args.stream)),
+                false => say(&format!("{} is closed, at {tail}", shown(&args.stream))),
             }
         }
         What::Rm(args) => {
@@ -174,10 +176,10 @@ async fn create(args: &Create, hub: &Hub, client: &Client) -> Result<(), Failure
         create = create.fork_at(&Offset::from(offset.as_str()));
     }
     match create.send().await? {
-        true => say(&format!("created {}", args.stream)),
+        true => say(&format!("created {}", shown(&args.stream))),
         false => say(&format!(
             "{} already exists, with the requested configuration",
-            args.stream
+            shown(&args.stream)
         )),
     }
 }

@@ -21,7 +21,7 @@ use crate::{
         print::Printer,
         time,
     },
-    hub_options::{Hub, is_missing, is_url},
+    hub_options::{Hub, is_missing, is_url, stream_name},
     interrupt::Interrupt,
 };
 
@@ -30,7 +30,7 @@ pub(crate) struct Tail {
     /// The streams: paths at the hub; `*` matches one segment of a path, `**` any number of them
     ///
     /// A single stream may also be named by its whole URL.
-    #[arg(required = true)]
+    #[arg(required = true, value_parser = stream_name)]
     streams: Vec<String>,
 
     /// The start: `start`, `now`, or an offset of an earlier run, as shown by --offsets

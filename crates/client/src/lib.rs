@@ -54,7 +54,7 @@
 //! - **The first connection isn't retried** unless
 //!   [`retry_first_connect`](Request::retry_first_connect) is set, so a wrong URL fails at once. A first
 //!   response of 502, 503 or 504 to a request for a stream is: a server that restarts behind a proxy answers
-//!   so.
+//!   so. So is a 429 or 503 with `Retry-After` to any request that is safe to repeat, after that time.
 //! - **Redirects** are followed up to 10 times. A redirect to another origin (scheme, host and
 //!   port) keeps only headers that describe the request, such as `Accept` and `Content-Type`, and
 //!   drops `Authorization`, cookies and your own headers. 307 and 308 keep the method and body. A

@@ -106,7 +106,9 @@ macro_rules! setting_options {
         }
 
         /// Sets how many attempts to connect in a row may fail (no response, 5xx or 429) before the
-        /// error is returned. At least 1. Default: 10, which takes two to three minutes. An
+        /// error is returned. At least 1. A first attempt counts if it is repeated: also a 429 or 503
+        /// with `Retry-After` is, for all requests that are safe to repeat. Default: 10, which takes
+        /// two to three minutes. An
         /// accepted response resets the count, so a stream that is quiet, or that ends repeatedly,
         /// is resumed without limit.
         pub fn max_attempts(mut self, attempts: u32) -> Self {

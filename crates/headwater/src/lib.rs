@@ -118,6 +118,9 @@ pub use serve::{Tls, TlsError};
 pub use streaming::Streaming;
 
 #[cfg(feature = "openapi")]
+#[doc(hidden)]
+pub use self::operation::describes_its_output;
+#[cfg(feature = "openapi")]
 pub use self::{
     app::{App, MethodRoute, delete, get, head, patch, post, put},
     extract::{Cookies, Headers, Json, Path, Query, Rejection},
@@ -132,11 +135,11 @@ pub use headwater_macros::operation;
 #[cfg(feature = "openapi")]
 pub use schemars;
 
-#[cfg(feature = "docs")]
-use app::has_docs;
+#[cfg(feature = "openapi")]
+use app::kind_of;
 
-/// Returns `true` if `app` serves the docs pages. Without the feature, no app does.
-#[cfg(not(feature = "docs"))]
-fn has_docs(_: &dyn std::any::Any) -> bool {
-    false
+/// Returns the properties of an app. Without the feature, every app is a router.
+#[cfg(not(feature = "openapi"))]
+fn kind_of(_: &dyn std::any::Any) -> negotiate::AppKind {
+    negotiate::AppKind::default()
 }

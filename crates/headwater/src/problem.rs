@@ -15,7 +15,8 @@ use serde_json::{Map, Value};
 /// A handler returns `Result<_, Problem>`; a stream yields `Result<T, Problem>`. `?` converts the
 /// rejections of axum's extractors, with their status and text. It converts any other
 /// [`std::error::Error`] to a problem with status 500 and no further content; the error itself is
-/// logged. Anything else that a client should know is added explicitly:
+/// logged. A text or a `Box<dyn Error + Send + Sync>` is no such type: use
+/// [`.map_err(Problem::internal)?`](Self::internal) for these. Anything else that a client should know is added explicitly:
 ///
 /// ```
 /// use headwater::Problem;
@@ -176,13 +177,19 @@ fn rejection(error: &dyn Any) -> Option<Problem> {
     macro_rules! any_of {
         ($($rejection:ident),*) => {$(
             if let Some(rejection) = error.downcast_ref::<rejection::$rejection>() {
-                return Some(Problem::new(rejection.status()).detail(rejection.body_text()));
+                let status = rejection.status();
+                // The text of an error of the server tells of the app's types: it is for the log.
+                return (!status.is_server_error())
+                    .then(|| Problem::new(status).detail(rejection.body_text()));
             }
         )*};
     }
     any_of!(
         QueryRejection,
         PathRejection,
+        RawPathParamsRejection,
+        FormRejection,
+        RawFormRejection,
         JsonRejection,
         BytesRejection,
         StringRejection

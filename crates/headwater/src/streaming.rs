@@ -66,6 +66,20 @@ pub struct Streaming<T> {
 impl<T: Serialize + 'static> Streaming<T> {
     /// Streams the items of `stream`: each is a `T`, an [`Item<T>`](crate::Item), or a `Result` of
     /// one of them. The first error ends the response, as with [`try_new`](Self::try_new).
+    ///
+    /// An error is a [`Problem`] or an error type. A `Result<T, String>` is itself a value that can be serialised,
+    /// and is taken for an item: the compiler then reports mismatched types. Convert its error first:
+    ///
+    /// ```
+    /// use futures_util::{StreamExt, stream};
+    /// use headwater::{Problem, Streaming};
+    ///
+    /// async fn readings() -> Streaming<f64> {
+    ///     let readings = stream::iter([Ok(1.5), Err("the sensor is off".to_owned())]);
+    ///     Streaming::new(readings.map(|reading| reading.map_err(Problem::internal)))
+    /// }
+    /// # let _ = readings;
+    /// ```
     pub fn new<S>(stream: S) -> Self
     where
         S: Stream + Send + 'static,

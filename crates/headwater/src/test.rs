@@ -47,7 +47,7 @@ impl TestClient {
     /// Creates a client of `app`, an `App` or an axum [`Router`].
     #[must_use]
     pub fn new(app: impl Into<Router> + 'static) -> Self {
-        let layer = crate::layer().docs(crate::has_docs(&app));
+        let layer = crate::layer().around(crate::kind_of(&app));
         Self {
             app: layer.layer(app.into()),
         }

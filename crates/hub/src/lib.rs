@@ -322,9 +322,7 @@ impl Hub {
             "/" => app.merge(subscriptions),
             root => app.nest(root, subscriptions),
         };
-        // Inside the layer for the headers that every response has. Under `headwater::serve` this
-        // layer only has to catch panics. In any other app it provides everything that a hub needs.
-        let app = app.layer(headwater::layer()).layer(headers);
+        let app = app.layer(headers);
         // Outermost: the owner checks the requests that it gets, and its responses are complete.
         let app = match core.ownership {
             Some(_) => forward::describe(app, root).layer(ForwardLayer::new(&core)),

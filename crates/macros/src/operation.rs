@@ -125,6 +125,7 @@ impl Function {
             ));
         }
         self.check_returned()?;
+        self.check_options()?;
         self.check_bodies()
     }
 
@@ -150,6 +151,33 @@ impl Function {
                     "the type of a stream names its items alone: write `Streaming<{item}>`; `Streaming::new(…)` and \
                      `Streaming::try_new(…)` take `Result`s, and end the stream at the first error"
                 ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Checks that no argument is the `Option` of an extractor that is always present.
+    fn check_options(&self) -> Result<()> {
+        for argument in self.arguments() {
+            if last_name(argument).is_none_or(|name| name != "Option") {
+                continue;
+            }
+            let Some(name) = held_types(argument).find_map(last_name) else {
+                continue;
+            };
+            let advice = if ["Query", "Headers", "Cookies"]
+                .iter()
+                .any(|known| name == known)
+            {
+                "give the fields of its type the type `Option<…>`, or `#[serde(default)]`"
+            } else if name == "State" {
+                "take it without `Option`"
+            } else {
+                continue;
+            };
+            return Err(Error::new_spanned(
+                argument,
+                format!("`{name}` is never absent: {advice}"),
             ));
         }
         Ok(())
@@ -307,14 +335,16 @@ impl Function {
             }
         });
         let output = match &self.signature.output {
-            // A type without a name can't be named here either. Its bounds are checked with the
-            // route.
-            ReturnType::Type(_, returned) if !mentions(&returned.to_token_stream(), "impl") => {
+            ReturnType::Default => None,
+            // A type without a name can't be named here either: the future is checked that returns it.
+            ReturnType::Type(_, returned) if mentions(&returned.to_token_stream(), "impl") => {
                 Some(quote_spanned! {returned.span()=>
-                    let _ = <#returned as ::headwater::OperationOutput>::describe;
+                    ::headwater::describes_its_output(&handler);
                 })
             }
-            _ => None,
+            ReturnType::Type(_, returned) => Some(quote_spanned! {returned.span()=>
+                let _ = <#returned as ::headwater::OperationOutput>::describe;
+            }),
         };
         quote!(#(#inputs)* #output)
     }
@@ -400,11 +430,16 @@ fn stream_of_results(returned: &Type) -> Option<(&Type, String)> {
 
 /// Returns `T` if a type is `Result<T, …>`.
 fn result_of(of: &Type) -> Option<&Type> {
-    let Type::Path(path) = of else {
-        return None;
-    };
-    let is_result = path.path.segments.last()?.ident == "Result";
+    let is_result = last_name(of)? == "Result";
     held_types(of).next().filter(|_| is_result)
+}
+
+/// Returns the last segment of a type's path.
+fn last_name(of: &Type) -> Option<&Ident> {
+    match of {
+        Type::Path(path) => Some(&path.path.segments.last()?.ident),
+        _ => None,
+    }
 }
 
 /// Returns the types that are the arguments of a type.

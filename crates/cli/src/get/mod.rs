@@ -79,11 +79,14 @@ async fn print(
     output: &mut Output,
 ) -> Result<Done, Failure> {
     let mut damaged = false;
+    // The last record is incomplete.
+    let mut cut = false;
     let mut number = 0_u64;
     'items: while let Some(mut item) = items.next().await {
         loop {
             match item {
                 Ok(event) => {
+                    cut = false;
                     number += 1;
                     if items.format() == Some(Format::Ndjson)
                         && let Err(error) = json::check(event.data.as_bytes(), usize::MAX)
@@ -104,6 +107,7 @@ async fn print(
                 Err(error) if items.format().is_some() => {
                     output.note(&format!("headwater: {error}"));
                     damaged = true;
+                    cut = error.is_truncated();
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -116,7 +120,9 @@ async fn print(
             return Ok(Done);
         }
     }
-    if damaged {
+    if cut {
+        Err(Failure::cut())
+    } else if damaged {
         Err(Failure::damaged())
     } else {
         Ok(Done)

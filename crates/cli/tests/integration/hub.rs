@@ -245,3 +245,27 @@ fn a_dash_is_the_output_of_an_export_and_the_input_of_an_import() {
     assert_eq!(said.code, 0, "{}", said.stderr);
     assert_eq!(done(&to, &["tail", "s", "--no-follow"]), "1\n2\n");
 }
+
+#[test]
+fn a_name_of_a_stream_stays_under_the_root_of_the_streams() {
+    let hub = Hub::start();
+    for args in [
+        &["streams", "rm", ".."][..],
+        &["publish", "../healthz", "1"],
+        &["streams", "create", ""],
+        &["streams", "info", "/"],
+        &["tail", "a/../b"],
+    ] {
+        let said = run(&hub, args);
+        assert_eq!(said.code, 2, "{args:?}: {said:?}");
+        assert!(said.stderr.contains("a stream's "), "{said:?}");
+    }
+    let url = format!("{}/streams/..", hub.url());
+    let said = run(&hub, &["streams", "rm", &url]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.stderr.contains("segments"), "{said:?}");
+    assert_eq!(
+        run(&hub, &["streams", "create", "/x"]).stdout,
+        "created x\n"
+    );
+}

@@ -152,3 +152,22 @@ fn a_damaged_record_of_a_json_sequence_is_reported_and_the_rest_is_printed() {
     assert!(said.stderr.contains("json-seq item 2"), "{}", said.stderr);
     assert_eq!(said.stderr.lines().count(), 1);
 }
+
+#[test]
+fn a_cut_body_has_the_same_exit_status_in_every_format() {
+    for (content_type, body) in [
+        ("application/x-ndjson", "1\n{"),
+        ("application/json", "[1,"),
+        ("application/json-seq", "\x1e1\n\x1e{\"a\":"),
+        ("application/json-seq", "\x1e1\n\x1e12"),
+        // The damaged record before it isn't the end.
+        ("application/json-seq", "\x1e{\n\x1e1\n\x1e12"),
+    ] {
+        let server = Server::answering(content_type, body);
+        let said = run(&server.url("/"), &[]);
+        assert_eq!((said.code, &*said.stdout), (3, "1\n"), "{body:?}");
+    }
+    let server = Server::answering("application/json-seq", "\x1e12\x1e3\n");
+    let said = run(&server.url("/"), &[]);
+    assert_eq!((said.code, &*said.stdout), (1, "3\n"));
+}

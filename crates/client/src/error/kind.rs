@@ -197,23 +197,22 @@ impl Overdue {
 
 impl Wanted {
     fn text(&self, found: Option<&str>) -> String {
-        let found = found.map_or("no content type".to_owned(), |found| {
-            Plain(found).to_string()
+        let body = found.map_or("the body has no Content-Type".to_owned(), |found| {
+            format!("the body is {}", Plain(found))
         });
         match self {
             Self::Uncompressed => format!(
-                "the body is compressed ({found}), and the client doesn't decode compressed bodies"
+                "the body is compressed ({}), and the client doesn't decode compressed bodies",
+                Plain(found.unwrap_or_default())
             ),
             Self::Format(format) => {
-                format!(
-                    "the body is {found}, but {} was wanted",
-                    format.media_types()[0]
-                )
+                format!("{body}, but {} was wanted", format.media_types()[0])
             }
             Self::AnyFormat => {
                 let [others @ .., last] = Format::ALL.map(|format| format.media_types()[0]);
+                let fault = found.map_or("", |_| ", which is not a stream of items");
                 format!(
-                    "the body is {found}, which is not a stream of items; it should be {} or {last}",
+                    "{body}{fault}; it should be {} or {last}",
                     others.join(", ")
                 )
             }

@@ -73,3 +73,22 @@ fn an_error_without_a_cause_is_its_message() {
     let error = Error::request("there is no URL");
     assert_eq!(format!("{error:?}"), "there is no URL");
 }
+
+#[test]
+fn an_error_says_that_a_body_has_no_content_type() {
+    let found = |found: Option<&str>| {
+        let found = found.map(str::to_owned);
+        let wanted = Wanted::AnyFormat;
+        Error::new(Kind::ContentType { found, wanted }).to_string()
+    };
+    let text = found(None);
+    assert!(
+        text.starts_with("the body has no Content-Type; it should be application/x-ndjson"),
+        "{text}"
+    );
+    let text = found(Some("image/png"));
+    assert!(
+        text.starts_with("the body is image/png, which is not a stream of items; it should be "),
+        "{text}"
+    );
+}

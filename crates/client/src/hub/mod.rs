@@ -45,7 +45,8 @@ mod writer;
 
 use std::fmt;
 
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
+use tokio::time::sleep;
 
 pub use self::{
     create::{Create, Info},
@@ -58,6 +59,7 @@ use crate::{
     error::Error,
     hub::call::Reply,
     plan::{Plan, Settings},
+    session::{asks_to_wait, is_unavailable},
 };
 
 /// A stream of a hub: its URL, and the client that reaches it. Creating this value sends nothing.
@@ -162,7 +164,13 @@ impl Stream {
     }
 
     fn plan(&self, method: Method) -> Plan {
-        Plan::new(method, &self.url, self.settings.clone())
+        let mut plan = Plan::new(method, &self.url, self.settings.clone());
+        if has_dot_segments(&self.url) {
+            plan.fail(Error::request(
+                "a stream's path has no \".\" or \"..\" segments",
+            ));
+        }
+        plan
     }
 
     fn request(&self, method: Method) -> Request {
@@ -170,13 +178,47 @@ impl Stream {
         Request::new(http, self.plan(method))
     }
 
-    /// Sends a request. Any response but a success is an error.
+    /// Sends a request that is safe to repeat. Any response but a success is an error.
     async fn call(&self, plan: Plan) -> Result<Reply, Error> {
         let plan = plan.checked()?;
-        let reply = self.send(&plan).await?;
+        let reply = self.patiently(&plan, false).await?;
         match reply.status.is_success() {
             true => Ok(reply),
             false => Err(reply.error().at(&plan.place())),
+        }
+    }
+
+    /// Sends a request that is safe to repeat, up to `max_attempts` times: while the hub asks to wait, and if it opens a
+    /// writer, also while the hub is unavailable, or as after a first connection that fails. A response that isn't a
+    /// success is not an error.
+    async fn patiently(&self, plan: &Plan, is_opening: bool) -> Result<Reply, Error> {
+        let settings = &plan.settings;
+        let retries_all = is_opening && settings.retry_first_connect;
+        let mut rng = fastrand::Rng::new();
+        let mut failures = 0;
+        loop {
+            let reply = self.send(plan).await;
+            failures += 1;
+            let (is_retried, after) = match &reply {
+                Ok(reply) => {
+                    let (status, after) = (reply.status, reply.retry_after());
+                    let is_passing =
+                        status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+                    let is_retried = asks_to_wait(status, after)
+                        || (is_opening && is_unavailable(status))
+                        || (retries_all && is_passing);
+                    (is_retried, after)
+                }
+                Err(error) => (retries_all && error.is_passing(), None),
+            };
+            if !is_retried || failures >= settings.max_attempts.max(1) {
+                return reply.map_err(|error| error.after_attempts(failures));
+            }
+            let reason = match &reply {
+                Ok(reply) => reply.error().to_string(),
+                Err(error) => error.to_string(),
+            };
+            sleep(settings.pause(failures, after, &reason, &mut rng)).await;
         }
     }
 
@@ -193,6 +235,16 @@ impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Stream({})", self.plan(Method::GET).place())
     }
+}
+
+/// Returns `true` if the path of a URL has segments that are removed when it is parsed (WHATWG URL §4.4).
+fn has_dot_segments(url: &str) -> bool {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    let is_dot = |segment: &str| {
+        let segment = segment.to_ascii_lowercase().replace("%2e", ".");
+        segment == "." || segment == ".."
+    };
+    path.split(['/', '\\']).any(is_dot)
 }
 
 /// The names of the protocol's headers.

@@ -38,7 +38,10 @@ pub use self::{
     policy::Policy,
     reader::{Piece, Reading},
 };
-pub(crate) use self::{policy::is_unavailable, refused::refusal};
+pub(crate) use self::{
+    policy::{asks_to_wait, is_unavailable},
+    refused::refusal,
+};
 use self::{
     reader::Reader,
     refused::{Refused, expiry},
@@ -366,7 +369,10 @@ impl Session {
         }
         self.attempts += 1;
         let passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-        if passing && self.may_retry(is_unavailable(status)) {
+        let is_stream = matches!(self.reading, Reading::Items { .. });
+        let waiting_helps = asks_to_wait(status, head.retry_after)
+            || (is_stream && is_unavailable(status) && self.policy.reconnect);
+        if passing && self.may_retry(waiting_helps) {
             self.state = State::Connect(self.delay(head.retry_after));
         } else {
             self.state = State::Refused(Refused::new(head, self.attempts, is_refused));
@@ -478,15 +484,13 @@ impl Session {
         }
     }
 
-    /// Returns `true` if another attempt is allowed. `is_unavailable`: the server, or a proxy before it, has
-    /// answered, so that the URL isn't wrong and waiting helps.
-    fn may_retry(&self, is_unavailable: bool) -> bool {
-        let is_stream = matches!(self.reading, Reading::Items { .. });
+    /// Returns `true` if another attempt is allowed. `waiting_helps`: the server, or a proxy before it, has
+    /// answered, and another attempt is due even if the first one has failed.
+    fn may_retry(&self, waiting_helps: bool) -> bool {
         let wanted = if self.connections > 0 {
             self.resumable && self.policy.reconnect
         } else {
-            self.policy.retry_first_connect
-                || (is_unavailable && is_stream && self.policy.reconnect)
+            self.policy.retry_first_connect || waiting_helps
         };
         wanted && self.policy.replayable && self.attempts < self.policy.max_attempts.max(1)
     }

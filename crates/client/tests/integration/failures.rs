@@ -116,7 +116,7 @@ twins! {
 
     fn a_503_on_the_first_connection_is_waited_out() {
         let server = Server::start(|call| match call.n {
-            0 | 1 => call.respond_with("503 Service Unavailable", "retry-after: 0"),
+            0 | 1 => call.respond("503 Service Unavailable", "text/plain", ""),
             _ => call.respond("200 OK", "application/x-ndjson", "1\n"),
         });
         let request = || client::get(server.url("/")).backoff(SHORT / 10, SHORT / 10);
@@ -124,6 +124,49 @@ twins! {
         assert_eq!(error.status(), Some(StatusCode::SERVICE_UNAVAILABLE));
         assert_eq!(good(all(wait(request().stream::<u32>()))), [1]);
         assert_eq!(server.requests().len(), 3);
+    }
+
+    fn a_request_is_repeated_when_the_server_asks_to_wait() {
+        for status in ["429 Too Many Requests", "503 Service Unavailable"] {
+            let server = Server::start(move |call| match call.n % 2 {
+                0 => call.respond_with(status, "retry-after: 0"),
+                _ => call.respond("200 OK", "application/json", "[1]"),
+            });
+            let get = || client::get(server.url("/")).backoff(SHORT / 10, SHORT / 10);
+            assert_eq!(good(all(wait(get().stream::<u32>()))), [1]);
+            assert_eq!(wait(get().value::<Vec<u32>>()).unwrap(), [1]);
+            assert_eq!(wait(get().text()).unwrap(), "[1]");
+            let stream = client::stream(server.url("/s"));
+            wait(stream.info()).unwrap();
+            wait(stream.delete()).unwrap();
+            wait(stream.close()).unwrap();
+            wait(stream.create().send()).unwrap();
+            assert_eq!(server.requests().len(), 14);
+            assert!(wait(get().max_attempts(1).text()).unwrap_err().is_status());
+        }
+        // Without the wait, and for a request that isn't safe to repeat, the error is reported at once.
+        let server = Server::start(|call| match call.n {
+            0 => call.respond("429 Too Many Requests", "text/plain", "no"),
+            _ => call.respond_with("429 Too Many Requests", "retry-after: 0"),
+        });
+        assert!(wait(client::get(server.url("/")).text()).unwrap_err().is_status());
+        assert!(wait(client::post(server.url("/")).text()).unwrap_err().is_status());
+        assert_eq!(server.requests().len(), 2);
+        let error = wait(client::get(server.url("/")).max_attempts(2).backoff(SHORT / 10, SHORT / 10).text()).unwrap_err();
+        assert!(error.to_string().contains("gave up after 2 attempts"), "{error}");
+    }
+
+    fn the_url_of_a_stream_has_no_dot_segments() {
+        let server = Server::answering("application/json", "1");
+        for path in ["/streams/..", "/streams/%2E%2e/healthz", "/streams/./a", "/streams/a\\..\\b"] {
+            let stream = client::stream(server.url(path));
+            for error in [wait(stream.delete()).unwrap_err(), wait(stream.info()).unwrap_err()] {
+                assert!(error.is_request(), "{path}: {error}");
+                assert!(error.to_string().contains("segments"), "{error}");
+            }
+        }
+        assert!(server.requests().is_empty());
+        wait(client::stream(server.url("/a..b/.c?x=/../y")).info()).unwrap();
     }
 
     fn a_page_is_not_a_stream() {

@@ -13,6 +13,7 @@ use tower_service::Service;
 
 pub use self::route::{MethodRoute, delete, get, head, patch, post, put};
 use crate::{
+    negotiate::AppKind,
     openapi::{self, OpenApi, SecurityScheme},
     operation::{CheckOutgoing, Operation},
 };
@@ -63,11 +64,17 @@ use crate::{
 ///
 /// [`without_docs`](Self::without_docs) turns these off.
 pub struct App<S = ()> {
+    /// Each of its routes is in a [`layer`](crate::layer), inside of all layers of the app.
     router: Router<S>,
+    /// The layers, for the responses that are the app's own: the built-in routes, and the 404 for an unknown path.
+    layers: Vec<LayerFn>,
     api: Api,
     docs: bool,
     check_outgoing: bool,
 }
+
+/// Wraps the routes of a router in a layer.
+type LayerFn = Arc<dyn Fn(Router) -> Router + Send + Sync>;
 
 /// The content of the document except the schemas, which it derives itself.
 #[derive(Debug, Clone, Default)]
@@ -152,7 +159,7 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
     #[must_use]
     pub fn route(mut self, path: &str, route: MethodRoute<S>) -> Self {
         let (router, operations) = route.into_parts();
-        self.router = self.router.route(path, router);
+        self.router = self.router.route(path, router.layer(crate::layer()));
         for (_, operation) in &operations {
             self.api.take_schemes(operation.security_schemes.clone());
         }
@@ -219,7 +226,15 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
         self
     }
 
-    /// Wraps all routes added so far in a tower layer.
+    /// Wraps all routes added so far in a tower layer, and the app's own responses: the docs, and the 404 for an
+    /// unknown path. A layer that requires credentials therefore requires them for the docs too.
+    ///
+    /// The layer sees every response of these, including 405, the refusal of an invalid request, and the problem for
+    /// a handler that panics. It doesn't see the responses that the server sends without calling the app: to a
+    /// request that can't be parsed, or whose `Host` is invalid or not one that the app serves.
+    ///
+    /// If this app is added to another one, its layers stay around its routes. The docs and the 404 are those of the
+    /// other one.
     #[must_use]
     pub fn layer<L>(mut self, layer: L) -> Self
     where
@@ -229,7 +244,9 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
         <L::Service as Service<Request>>::Error: Into<std::convert::Infallible> + 'static,
         <L::Service as Service<Request>>::Future: Send + 'static,
     {
-        self.router = self.router.layer(layer);
+        self.router = self.router.layer(layer.clone());
+        let layer = move |router: Router| router.layer(layer.clone());
+        self.layers.push(Arc::new(layer));
         self
     }
 
@@ -254,6 +271,7 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
     pub fn with_state<S2>(self, state: S) -> App<S2> {
         App {
             router: self.router.with_state(state),
+            layers: self.layers,
             api: self.api,
             docs: self.docs,
             check_outgoing: self.check_outgoing,
@@ -284,8 +302,9 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
     ///
     /// # Panics
     /// The types of a handler don't fit its route: a [`Path`](crate::Path) requires a name that the
-    /// route doesn't have, the type of a [`Query`](crate::Query) is not a struct, or an operation
-    /// requires a security scheme that isn't described. The message says which.
+    /// route doesn't have, the type of a [`Query`](crate::Query) is not a struct or has a field that no
+    /// parameter can express, or an operation requires a security scheme that isn't described. The
+    /// message says which.
     #[must_use]
     pub fn openapi(&self, version: OpenApi) -> Value {
         openapi::render(&self.api, version)
@@ -298,15 +317,21 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
     pub fn into_router(self) -> Router<S> {
         // Rendered even without docs, so that mistakes in an app show at startup.
         let documents = openapi::Documents::of(&self.api);
-        let mut router = self.router;
+        let mut own = Router::new();
         if self.docs {
-            router = router.merge(openapi::route(Arc::new(documents)));
+            own = own.merge(openapi::route(Arc::new(documents)));
             #[cfg(feature = "docs")]
             {
                 let document = openapi::render(&self.api, OpenApi::V3_2);
-                router = router.merge(crate::docs::routes(document));
+                own = own.merge(crate::docs::routes(document));
             }
         }
+        own = own.layer(crate::layer());
+        for layer in &self.layers {
+            own = layer(own);
+        }
+        // Of two default fallbacks, axum keeps that of the merged router.
+        let mut router = self.router.merge(own.with_state(()));
         if self.check_outgoing {
             router = router.layer(Extension(CheckOutgoing));
         }
@@ -314,10 +339,13 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
     }
 }
 
-/// Returns `true` if `app` is an [`App`] that serves the docs pages.
-#[cfg(feature = "docs")]
-pub(crate) fn has_docs(app: &dyn std::any::Any) -> bool {
-    app.downcast_ref::<App>().is_some_and(|app| app.docs)
+/// Returns the properties of `app`, which is an [`App`] or a router.
+pub(crate) fn kind_of(app: &dyn std::any::Any) -> AppKind {
+    let app = app.downcast_ref::<App>();
+    AppKind {
+        has_docs: cfg!(feature = "docs") && app.is_some_and(|app| app.docs),
+        refuses_inside: app.is_some(),
+    }
 }
 
 impl Api {
@@ -356,10 +384,11 @@ impl Api {
     }
 }
 
-impl<S> From<Router<S>> for App<S> {
+impl<S: Clone + Send + Sync + 'static> From<Router<S>> for App<S> {
     fn from(router: Router<S>) -> Self {
         Self {
-            router,
+            router: router.layer(crate::layer()),
+            layers: Vec::new(),
             api: Api::default(),
             docs: true,
             check_outgoing: false,
@@ -377,6 +406,7 @@ impl<S> Clone for App<S> {
     fn clone(&self) -> Self {
         Self {
             router: self.router.clone(),
+            layers: self.layers.clone(),
             api: self.api.clone(),
             docs: self.docs,
             check_outgoing: self.check_outgoing,

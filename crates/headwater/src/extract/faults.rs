@@ -2,13 +2,17 @@
 
 use std::borrow::Cow;
 
-use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use axum::{
+    body::{self, Body},
+    response::{IntoResponse, Response},
+};
+use http::{StatusCode, header};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
 use crate::{
     In, Problem,
+    negotiate::replace,
     schema::{Fault, Faults},
 };
 
@@ -77,9 +81,12 @@ impl RequestFaults {
                 Some(steps) => steps.split_at(steps.find('/').unwrap_or(steps.len())),
                 None => ("", ""),
             };
-            let first = match fault.missing() {
-                Some(property) if first.is_empty() => Cow::Borrowed(property),
-                _ => first.replace("~1", "/").replace("~0", "~").into(),
+            // The value of a fault at the root are all parameters.
+            let missing = fault.missing().filter(|_| first.is_empty());
+            let value = fault.value().filter(|_| missing.is_none());
+            let first = match missing {
+                Some(property) => Cow::Borrowed(property),
+                None => first.replace("~1", "/").replace("~0", "~").into(),
             };
             let mut entry = Map::new();
             entry.insert("in".to_owned(), place.as_str().into());
@@ -87,7 +94,7 @@ impl RequestFaults {
             if !rest.is_empty() {
                 entry.insert("pointer".to_owned(), format!("#{rest}").into());
             }
-            add(fault, entry)
+            add(fault, value, entry)
         });
         Self {
             errors: errors.collect(),
@@ -101,7 +108,7 @@ impl RequestFaults {
             let mut entry = Map::new();
             entry.insert("in".to_owned(), "body".into());
             entry.insert("pointer".to_owned(), fault.fragment().into());
-            add(fault, entry)
+            add(fault, fault.value(), entry)
         });
         Self {
             errors: errors.collect(),
@@ -112,15 +119,15 @@ impl RequestFaults {
     /// Takes the faults from an extractor's response.
     ///
     /// # Errors
-    /// The response has no faults. It is returned, to be sent to the client.
-    pub(crate) fn collect(&mut self, mut response: Response) -> Result<(), Box<Response>> {
+    /// The response has no faults. It is returned as a problem, to be sent to the client.
+    pub(crate) async fn collect(&mut self, mut response: Response) -> Result<(), Box<Response>> {
         match response.extensions_mut().remove::<Self>() {
             Some(faults) => {
                 self.errors.extend(faults.errors);
                 self.more += faults.more;
                 Ok(())
             }
-            None => Err(Box::new(response)),
+            None => Err(Box::new(as_problem(response).await)),
         }
     }
 
@@ -139,9 +146,36 @@ impl RequestFaults {
     }
 }
 
-fn add(fault: &Fault, mut entry: Map<String, Value>) -> Value {
+/// Maximum length of a rejection's text, in bytes. A longer one is left out.
+const MAX_TEXT: usize = 16 * 1024;
+
+/// Returns an extractor's response, as a problem if it is a text: the rejections of axum's extractors are. The text of
+/// an error of the server is for the log, because it tells of the app's types.
+async fn as_problem(response: Response) -> Response {
+    let status = response.status();
+    let content_type = response.headers().get(header::CONTENT_TYPE);
+    let is_text = content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/plain"));
+    if !is_text || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    let problem = Problem::new(status);
+    let problem = match body::to_bytes(body, MAX_TEXT).await {
+        Err(_) => problem,
+        Ok(text) => {
+            let text = String::from_utf8_lossy(&text).into_owned();
+            match status.is_server_error() {
+                true => problem.source(text),
+                false => problem.detail(text),
+            }
+        }
+    };
+    replace(&Response::from_parts(parts, Body::empty()), problem)
+}
+
+fn add(fault: &Fault, value: Option<&Value>, mut entry: Map<String, Value>) -> Value {
     entry.insert("detail".to_owned(), fault.detail().into());
-    if let Some(value) = fault.value() {
+    if let Some(value) = value {
         entry.insert("value".to_owned(), value.clone());
     }
     entry.insert("allowed".to_owned(), fault.allowed().clone());

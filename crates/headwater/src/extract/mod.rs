@@ -12,4 +12,8 @@ pub use self::{
     json::Json,
     parts::{Cookies, Headers, Path, Query},
 };
-pub(crate) use self::{faults::RequestFaults, param_schema::properties, params::header_name};
+pub(crate) use self::{
+    faults::RequestFaults,
+    param_schema::{is_expressible, properties},
+    params::header_name,
+};

@@ -117,10 +117,9 @@ impl Params {
             }
             Layout::Tuple(items) => {
                 let kinds = items.iter().map(Some).chain(std::iter::repeat(None));
-                let items = pairs.zip(kinds).map(|((_, text), kinds)| match kinds {
-                    Some(kinds) => kinds.value(&text),
-                    None => text.into(),
-                });
+                let items = pairs
+                    .zip(kinds)
+                    .map(|((_, text), kinds)| value(kinds, &text));
                 return items.collect();
             }
             Layout::Object { properties, others } => (properties, *others),
@@ -145,13 +144,14 @@ impl Params {
             match (members.get_mut(name), items) {
                 (Some(Value::Array(array)), Some(items)) => array.push(items.value(&text)),
                 // Repeated: an array, which the schema refuses.
-                (Some(Value::Array(array)), None) => array.push(text.into()),
-                (Some(first), _) => *first = Value::Array(vec![first.take(), text.into()]),
+                (Some(Value::Array(array)), None) => array.push(value(kinds, &text)),
+                (Some(first), _) => {
+                    *first = Value::Array(vec![first.take(), value(kinds, &text)]);
+                }
                 (None, items) => {
-                    let value = match (items, kinds) {
-                        (Some(items), _) => Value::Array(vec![items.value(&text)]),
-                        (None, Some(kinds)) => kinds.value(&text),
-                        (None, None) => text.into(),
+                    let value = match items {
+                        Some(items) => Value::Array(vec![items.value(&text)]),
+                        None => value(kinds, &text),
                     };
                     members.insert(name.to_owned(), value);
                 }
@@ -159,6 +159,11 @@ impl Params {
         }
         Value::Object(members)
     }
+}
+
+/// Converts a parameter's text to JSON, if its types are known.
+fn value(kinds: Option<&Kinds>, text: &str) -> Value {
+    kinds.map_or_else(|| text.into(), |kinds| kinds.value(text))
 }
 
 /// Returns `true` for a parameter that every stream accepts: `format`, `heartbeat`, or a polyfill's

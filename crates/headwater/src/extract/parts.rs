@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts, RawPathParams};
 use http::{header, request::Parts};
+use percent_encoding::percent_decode;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
@@ -70,9 +71,7 @@ parameters!(
     Path in Path: |parts, state| {
         let params = RawPathParams::from_request_parts(parts, state)
             .await
-            .map_err(|error| {
-                Rejection::problem(Problem::new(error.status()).detail(error.body_text()))
-            })?;
+            .map_err(|error| Rejection::problem(error.into()))?;
     }
     params.iter().map(|(name, text)| (name.into(), text.into()))
 );
@@ -106,6 +105,10 @@ parameters!(
     /// ```
     Query in Query: |parts, _state| {
         let query = parts.uri.query().unwrap_or_default().as_bytes();
+        if percent_decode(query).decode_utf8().is_err() {
+            let problem = Problem::bad_request("the query is not UTF-8 when its `%` are decoded");
+            return Err(Rejection::problem(problem));
+        }
     }
     form_urlencoded::parse(query)
 );

@@ -16,11 +16,23 @@ pub(super) fn is_bare(response: &Response) -> bool {
         && !response.headers().contains_key(header::CONTENT_TYPE)
 }
 
-/// Returns the problem for such a response.
+/// The mark of a [bare](is_bare) 404 from a route, whose path exists.
+#[derive(Clone)]
+struct Routed;
+
+/// Marks a response of a route if it is a bare 404.
+pub(super) fn mark_routed(response: &mut Response) {
+    if response.status() == StatusCode::NOT_FOUND && is_bare(response) {
+        response.extensions_mut().insert(Routed);
+    }
+}
+
+/// Returns the problem for a bare response.
 pub(super) fn problem(response: &Response, method: &Method, uri: &Uri, has_docs: bool) -> Problem {
     let path = uri.path();
     let problem = Problem::new(response.status());
     match response.status() {
+        StatusCode::NOT_FOUND if response.extensions().get::<Routed>().is_some() => problem,
         StatusCode::NOT_FOUND if has_docs => problem
             .detail(format!(
                 "there is nothing at {path}; /docs lists the operations"

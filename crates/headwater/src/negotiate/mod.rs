@@ -16,7 +16,7 @@ use std::{
 
 use axum::{
     body::Body,
-    extract::ConnectInfo,
+    extract::{ConnectInfo, MatchedPath},
     response::{IntoResponse, Response},
 };
 use headwater_wire::{Format, sse};
@@ -61,9 +61,8 @@ pub(crate) struct Asked {
 /// - converts a handler's panic to a 500. The log has the panic's message and location. The layer
 ///   sets a panic hook for the location, which then calls the previous hook.
 ///
-/// [`serve`](crate::serve) and the [test client](crate::test) include it. Under `axum::serve`, or
-/// in another app's router, wrap every handler that returns a [`Streaming`](crate::Streaming) in
-/// it:
+/// [`serve`](crate::serve), the [test client](crate::test) and each route of an `App` include it. Under
+/// `axum::serve`, wrap every other handler that returns a [`Streaming`](crate::Streaming) in it:
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -78,9 +77,19 @@ pub(crate) struct Asked {
 pub fn layer() -> NegotiateLayer {
     panics::note_places();
     NegotiateLayer {
-        has_docs: false,
+        app: AppKind::default(),
         hosts: None,
     }
+}
+
+/// The properties of an app that the layer around it has to know.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct AppKind {
+    /// If `true`, the app serves `/docs`.
+    pub(crate) has_docs: bool,
+    /// If `true`, every route of the app is in a layer of its own, inside of the app's layers. Refusals are sent by
+    /// that one, so that the app's layers see them.
+    pub(crate) refuses_inside: bool,
 }
 
 /// The layer that [`layer`] creates.
@@ -89,7 +98,7 @@ pub fn layer() -> NegotiateLayer {
 /// path (404), a method that isn't allowed (405, with the list), or a bare [`StatusCode`].
 #[derive(Debug, Clone)]
 pub struct NegotiateLayer {
-    has_docs: bool,
+    app: AppKind,
     hosts: Option<Arc<Hosts>>,
 }
 
@@ -114,9 +123,9 @@ impl NegotiateLayer {
         self
     }
 
-    /// Sets if the response for an unknown path refers to `/docs`.
-    pub(crate) fn docs(mut self, has_docs: bool) -> Self {
-        self.has_docs = has_docs;
+    /// Sets the properties of the app that the layer is around.
+    pub(crate) fn around(mut self, app: AppKind) -> Self {
+        self.app = app;
         self
     }
 }
@@ -127,7 +136,7 @@ impl<S> Layer<S> for NegotiateLayer {
     fn layer(&self, inner: S) -> Negotiate<S> {
         Negotiate {
             inner,
-            has_docs: self.has_docs,
+            app: self.app,
             hosts: self.hosts.clone(),
         }
     }
@@ -137,7 +146,7 @@ impl<S> Layer<S> for NegotiateLayer {
 #[derive(Debug, Clone)]
 pub struct Negotiate<S> {
     inner: S,
-    has_docs: bool,
+    app: AppKind,
     hosts: Option<Arc<Hosts>>,
 }
 
@@ -157,25 +166,39 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let hosts = self.hosts.as_deref();
-        // Nested in another of these layers, as a hub is under `serve`, this one only checks its
-        // own hosts and converts panics, which the layers between the two must see as responses.
-        if CLIENT.try_with(|_| ()).is_ok() {
+        let is_routed = request.extensions().get::<MatchedPath>().is_some();
+        // Nested in another of these layers, as that of a route is under `serve`, this one only checks its own hosts,
+        // sends the refusal of the other one, and converts panics: the layers between the two must see these as
+        // responses.
+        if let Ok(refusal) = CLIENT.try_with(|client| client.refusal.lock().take()) {
             if let Some(Err(problem)) = hosts.map(|hosts| hosts.check(&request)) {
                 return Box::pin(std::future::ready(Ok(problem.into_response())));
             }
-            let response = answer(panics::catch(|| self.inner.call(request)));
+            if let Some(refusal) = refusal {
+                return Box::pin(std::future::ready(Ok(*refusal)));
+            }
+            let response = answer(panics::catch(|| self.inner.call(request)), is_routed);
             return Box::pin(async { Ok(response.await) });
         }
         let is_received = request.extensions().get::<Asked>();
         let is_received = is_received.is_some_and(|asked| asked.connection.is_some());
-        if let Err(refusal) = request::admit(&mut request, hosts, is_received) {
-            return Box::pin(std::future::ready(Ok(*refusal)));
+        if let Err(problem) = request::check_host(&request, hosts, is_received) {
+            return Box::pin(std::future::ready(Ok(problem.into_response())));
         }
         let client = Arc::new(Client::of(&request));
-        if request.method() == Method::GET && client.has_seen_end() {
-            return Box::pin(std::future::ready(Ok(no_more())));
+        let refusal = match request::admit(&mut request) {
+            Ok(()) if request.method() == Method::GET && client.has_seen_end() => {
+                Some(Box::new(no_more()))
+            }
+            admitted => admitted.err(),
+        };
+        if let Some(refusal) = refusal {
+            if !self.app.refuses_inside {
+                return Box::pin(std::future::ready(Ok(*refusal)));
+            }
+            *client.refusal.lock() = Some(refusal);
         }
-        let has_docs = self.has_docs;
+        let has_docs = self.app.has_docs;
         let method = request.method().clone();
         let is_head = request.method() == Method::HEAD;
         // The call itself also runs in the scope: a service may do its work there and return a
@@ -183,7 +206,7 @@ where
         let called = CLIENT.sync_scope(Arc::clone(&client), || {
             panics::catch(|| self.inner.call(request))
         });
-        let response = CLIENT.scope(Arc::clone(&client), answer(called));
+        let response = CLIENT.scope(Arc::clone(&client), answer(called, is_routed));
         Box::pin(async move {
             let mut response = response.await;
             if let Some(body) = response.extensions_mut().remove::<SharedBody>()
@@ -202,8 +225,8 @@ where
 }
 
 /// Returns the response of a called service. If the call or its future panicked, the response is a
-/// problem.
-async fn answer<F, R>(called: Result<F, Problem>) -> Response
+/// problem. `is_routed`: a route matches the request.
+async fn answer<F, R>(called: Result<F, Problem>, is_routed: bool) -> Response
 where
     F: Future<Output = Result<R, Infallible>>,
     R: IntoResponse,
@@ -213,7 +236,11 @@ where
         Ok(response.into_response())
     };
     let response = Caught::new(response).await;
-    response.flatten().unwrap_or_else(Problem::into_response)
+    let mut response = response.flatten().unwrap_or_else(Problem::into_response);
+    if is_routed {
+        fill_problem::mark_routed(&mut response);
+    }
+    response
 }
 
 /// Returns the response that stops an `EventSource`: "A client can be told to stop reconnecting
@@ -252,6 +279,8 @@ pub(crate) struct Client {
     pub(crate) heartbeat: Result<Option<Duration>, heartbeat::NoInterval>,
     pub(crate) asked: Option<Asked>,
     address: Option<SocketAddr>,
+    /// A response that takes the place of the handler's.
+    refusal: parking_lot::Mutex<Option<Box<Response>>>,
     #[cfg(feature = "auth")]
     ends_with: parking_lot::Mutex<Option<Over>>,
 }
@@ -274,6 +303,7 @@ impl Client {
                 .extensions()
                 .get()
                 .map(|ConnectInfo(address)| *address),
+            refusal: parking_lot::Mutex::default(),
             #[cfg(feature = "auth")]
             ends_with: parking_lot::Mutex::default(),
         }

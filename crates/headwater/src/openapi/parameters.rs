@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::components::Components;
 use crate::{
-    extract::{header_name, properties},
+    extract::{header_name, is_expressible, properties},
     operation::{In, Operation, ParametersOf},
 };
 
@@ -67,7 +67,7 @@ pub(crate) fn parameters(
         let properties = properties(&root);
         if properties.is_empty() {
             match (place, names) {
-                (In::Path, [name]) => add(parameter(place, name, bare(root), true)),
+                (In::Path, [name]) => add(parameter(place, name, bare(&root), true)),
                 (In::Path, _) if root.get("additionalProperties").is_none() => {
                     return Err(format!(
                         "the route has {} parameters, and `{type_name}` is a single value",
@@ -83,7 +83,7 @@ pub(crate) fn parameters(
                             "in": "query",
                             "style": "form",
                             "explode": true,
-                            "schema": bare(root),
+                            "schema": bare(&root),
                         }));
                     }
                 }
@@ -102,6 +102,15 @@ pub(crate) fn parameters(
             if place == In::Path && !names.contains(&&*name) {
                 return Err(format!(
                     "`{type_name}` needs the path parameter `{name}`, which the route does not have"
+                ));
+            }
+            if !is_expressible(&property.schema, &root) {
+                return Err(format!(
+                    "`{type_name}` has the field `{}`, which no {} parameter can express: a parameter is a text, a number, a boolean or \
+                     a list of these; put `#[serde(flatten)]` on a struct to have its fields as parameters, or read it from the \
+                     body with `Json`",
+                    property.name,
+                    place.as_str()
                 ));
             }
             let required = property.required || place == In::Path;
@@ -169,7 +178,8 @@ fn is_object(root: &Value) -> bool {
 }
 
 /// Returns a root without the definitions beside it.
-fn bare(mut root: Value) -> Value {
+fn bare(root: &Value) -> Value {
+    let mut root = root.clone();
     if let Some(root) = root.as_object_mut() {
         root.shift_remove("components");
     }

@@ -32,6 +32,11 @@ impl<R, D> Described<R, D> {
     }
 }
 
+/// Requires that the output of a future describes itself. Code that [`#[operation]`](macro@crate::operation)
+/// generates calls it for a return type that has no name.
+#[doc(hidden)]
+pub fn describes_its_output<F: Future<Output: OperationOutput>>(_: &F) {}
+
 impl<R: IntoResponse, D> IntoResponse for Described<R, D> {
     fn into_response(self) -> Response {
         self.0.into_response()

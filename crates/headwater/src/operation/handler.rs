@@ -28,8 +28,8 @@ use crate::{extract::RequestFaults, per_type::per_type};
         the return type is a response that describes itself (`OperationOutput`), and only the last argument reads \
         the body",
     note = "a stream is returned as `Streaming<T>`, not as `impl Stream`",
-    note = "with `#[headwater::operation]` on the function, the compiler reports the wrong type at the function; \
-        fixing it there also fixes this error"
+    note = "if `#[headwater::operation]` isn't on the function, put it there: the compiler then reports the wrong type at \
+        the function; fixing it there also fixes this error"
 )]
 pub trait OperationHandler<T, S>: Clone + Send + Sync + Sized + 'static {
     /// Describes the operation.
@@ -79,18 +79,20 @@ macro_rules! handler {
                 let (mut parts, body) = request.into_parts();
                 let mut faults = RequestFaults::default();
                 $(
-                    let $part = match $part::from_request_parts(&mut parts, &state).await {
+                    let extracted = $part::from_request_parts(&mut parts, &state).await;
+                    let $part = match extracted.map_err(IntoResponse::into_response) {
                         Ok(extracted) => Some(extracted),
-                        Err(rejection) => match faults.collect(rejection.into_response()) {
+                        Err(response) => match faults.collect(response).await {
                             Ok(()) => None,
                             Err(refusal) => return *refusal,
                         },
                     };
                 )*
                 let request = Request::from_parts(parts, body);
-                let $last = match $last::from_request(request, &state).await {
+                let extracted = $last::from_request(request, &state).await;
+                let $last = match extracted.map_err(IntoResponse::into_response) {
                     Ok(extracted) => Some(extracted),
-                    Err(rejection) => match faults.collect(rejection.into_response()) {
+                    Err(response) => match faults.collect(response).await {
                         Ok(()) => None,
                         Err(refusal) => return *refusal,
                     },

@@ -26,7 +26,7 @@ pub(crate) use self::{
     validate_output::{CheckOutgoing, check_outgoing},
 };
 pub use self::{
-    described::{Described, Docs},
+    described::{Described, Docs, describes_its_output},
     handler::OperationHandler,
     has_schema::HasSchema,
     input::OperationInput,

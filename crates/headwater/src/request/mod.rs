@@ -25,21 +25,26 @@ pub(crate) use self::{host::is_authority, origin::Reached};
 /// Headers that may occur once (RFC 9110 §5.3), and have readers that can't refuse a second one.
 const SINGLE: [&str; 2] = ["Content-Type", "Last-Event-ID"];
 
-/// Validates the host of a request, refuses repeated [`SINGLE`] headers, and decodes its body.
-/// `hosts` are the accepted hosts, if they are checked. `is_received` is `true` for a request that
-/// arrived over one of the server's connections.
+/// Validates the host of a request. `hosts` are the accepted hosts, if they are checked. `is_received` is
+/// `true` for a request that arrived over one of the server's connections.
+///
+/// # Errors
+/// The host is invalid, or not an accepted one.
+pub(crate) fn check_host(
+    request: &Request<Body>,
+    hosts: Option<&Hosts>,
+    is_received: bool,
+) -> Result<(), Problem> {
+    host::check(request, is_received)?;
+    hosts.map_or(Ok(()), |hosts| hosts.check(request))
+}
+
+/// Refuses repeated [`SINGLE`] headers, and decodes a request's body.
 ///
 /// # Errors
 /// The response that refuses the request.
-pub(crate) fn admit(
-    request: &mut Request<Body>,
-    hosts: Option<&Hosts>,
-    is_received: bool,
-) -> Result<(), Box<Response>> {
-    let admitted = host::check(request, is_received)
-        .and_then(|()| hosts.map_or(Ok(()), |hosts| hosts.check(request)))
-        .and_then(|()| check_repeated(request.headers()))
-        .and_then(|()| encoding::decode(request));
+pub(crate) fn admit(request: &mut Request<Body>) -> Result<(), Box<Response>> {
+    let admitted = check_repeated(request.headers()).and_then(|()| encoding::decode(request));
     admitted.map_err(|problem| {
         let mut response = problem.into_response();
         if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {

@@ -34,7 +34,7 @@ pub use self::{
     body_rate::{BodyClock, SlowBody},
     proxies::{NoNetwork, TrustedProxies},
 };
-use crate::Hosts;
+use crate::{Hosts, negotiate::AppKind};
 
 type BoundFn = Box<dyn FnOnce(&BoundAddress) + Send>;
 type ShutdownFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -91,11 +91,14 @@ type ShutdownFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// records only if the variable names them: `info,h2=debug`. Exclude them in the same way in a
 /// subscriber of your own.
 ///
+/// # State
+/// An app whose handlers take state, an `App<S>` or a `Router<S>`, is served after `with_state`.
+///
 /// # Errors
 /// The address can't be bound.
 pub fn serve(app: impl Into<Router> + 'static, address: impl Into<Address>) -> Serve {
     Serve {
-        has_docs: crate::has_docs(&app),
+        kind: crate::kind_of(&app),
         app: app.into(),
         quiet: false,
         address: address.into(),
@@ -114,7 +117,7 @@ pub fn serve(app: impl Into<Router> + 'static, address: impl Into<Address>) -> S
 #[must_use = "a server does nothing until it is awaited"]
 pub struct Serve {
     app: Router,
-    has_docs: bool,
+    kind: AppKind,
     quiet: bool,
     address: Address,
     settings: Settings,

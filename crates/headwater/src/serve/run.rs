@@ -22,7 +22,7 @@ use super::{
     BoundAddress, Serve, Settings, address::Listener, connection, connection::Site, open_files,
     stream::Socket,
 };
-use crate::Hosts;
+use crate::{Hosts, negotiate::AppKind};
 
 /// Target of the log's lines about the server as a whole.
 const TARGET: &str = "headwater::serve";
@@ -58,7 +58,7 @@ impl Serve {
             hosts: self.hosts,
             shutdown: CancellationToken::new(),
         };
-        let site = |address: &BoundAddress| shared.site(address, self.has_docs, self.app);
+        let site = |address: &BoundAddress| shared.site(address, self.kind, self.app);
         #[cfg(feature = "tls")]
         let (main, address, second, _reloading) = {
             let (tls, reload) = start(self.tls)?;
@@ -81,7 +81,7 @@ impl Serve {
         let (main, second) = (site(&address), None::<Door>);
         match self.on_bound {
             Some(tell) => tell(&address),
-            None if self.has_docs => {
+            None if self.kind.has_docs => {
                 tracing::info!(target: TARGET, "listening on {address} (docs at /docs)");
             }
             None => tracing::info!(target: TARGET, "listening on {address}"),
@@ -123,8 +123,8 @@ struct Shared {
 
 impl Shared {
     /// Creates the site at a listener, without TLS.
-    fn site(&self, address: &BoundAddress, has_docs: bool, app: Router) -> Site {
-        let layer = crate::layer().docs(has_docs);
+    fn site(&self, address: &BoundAddress, kind: AppKind, app: Router) -> Site {
+        let layer = crate::layer().around(kind);
         let layer = match self.hosts.clone().at(address) {
             Some(hosts) => layer.hosts(hosts),
             None => layer,
@@ -160,7 +160,7 @@ impl Shared {
         let listener = Listener::bind(redirect, self.settings.socket_mode).await?;
         let address = listener.address()?;
         tracing::info!(target: TARGET, "redirecting {address} to https");
-        let site = self.site(&address, false, redirect::app(main.port()));
+        let site = self.site(&address, AppKind::default(), redirect::app(main.port()));
         Ok(Some((listener, site)))
     }
 }

@@ -10,6 +10,8 @@ mod auth;
 mod bodies;
 mod connections;
 mod hosts;
+#[cfg(feature = "docs")]
+mod layers;
 mod panics;
 mod proxies;
 #[cfg(feature = "openapi")]

@@ -161,7 +161,7 @@ impl DurableBuilder {
     }
 
     /// Runs the stream that `make` returns, or joins the existing one. In that case `make` isn't
-    /// called.
+    /// called. A stream of `Result`s is for [`try_run`](Self::try_run).
     ///
     /// # Errors
     /// - 400: the path is invalid.

@@ -41,6 +41,40 @@ fn a_hub_that_is_unavailable_at_first_is_waited_for() {
 }
 
 #[test]
+fn commands_wait_when_the_hub_asks_them_to() {
+    for args in [
+        &["get"][..],
+        &["tail", "--no-follow", "s"],
+        &["publish", "s", "1"],
+        &["streams", "ls"],
+        &["streams", "info", "s"],
+        &["streams", "create", "s"],
+        &["streams", "close", "s"],
+        &["streams", "rm", "s"],
+    ] {
+        let server = Server::start(|call| match call.n {
+            0 => call.respond_with("429 Too Many Requests", "retry-after: 1"),
+            _ => call.respond("404 Not Found", "text/plain", ""),
+        });
+        let url = server.url("/");
+        let hub = ["--hub", &url];
+        let args = match args {
+            ["get"] => vec!["get", &url],
+            _ => [args, &hub[..]].concat(),
+        };
+        let start = Instant::now();
+        let said = finish(headwater(&args).spawn().unwrap());
+        // The next answer is final.
+        assert!(
+            said.stderr.contains("404") || said.stderr.contains("no stream"),
+            "{args:?}: {said:?}"
+        );
+        assert!(start.elapsed() >= Duration::from_secs(1), "{args:?}");
+        assert_eq!(server.requests().len(), 2, "{args:?}");
+    }
+}
+
+#[test]
 fn tail_starts_at_the_requested_position() {
     let hub = Hub::start();
     done(&hub, &["publish", "s", "1", "2", "3"]);

@@ -153,7 +153,7 @@ impl WriterOptions {
             let mut plan = self.stream.plan(Method::PUT);
             plan.default_header(header::CONTENT_TYPE, "application/json");
             let plan = plan.checked()?;
-            let reply = worker::patiently(&self.stream, &plan).await?;
+            let reply = self.stream.patiently(&plan, true).await?;
             // The stream exists, with other settings: that is enough.
             if reply.status != StatusCode::CONFLICT {
                 return match reply.status.is_success() {
@@ -163,7 +163,7 @@ impl WriterOptions {
             }
         }
         let plan = self.stream.plan(Method::HEAD).checked()?;
-        let reply = worker::patiently(&self.stream, &plan).await?;
+        let reply = self.stream.patiently(&plan, true).await?;
         match reply.status.is_success() {
             true => Ok(Info::of(&reply.headers)),
             false => Err(reply.error().at(&plan.place())),
@@ -178,7 +178,7 @@ impl WriterOptions {
         let mut plan = self.stream.plan(Method::HEAD);
         plan.header(names::PRODUCER_ID, id);
         let plan = plan.checked()?;
-        let reply = worker::patiently(&self.stream, &plan).await?;
+        let reply = self.stream.patiently(&plan, true).await?;
         if !reply.status.is_success() {
             return Err(reply.error().at(&plan.place()));
         }

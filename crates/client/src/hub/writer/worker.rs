@@ -32,8 +32,6 @@ use super::{
 use crate::{
     error::{Error, Kind},
     hub::{Info, Stream, call::Reply, names},
-    plan::Plan,
-    session::is_unavailable,
 };
 
 /// A command from a writer to its worker.
@@ -549,37 +547,6 @@ impl Life {
             plan.header(names::PRODUCER_DIGEST, &continues.digest.to_string());
         }
         self.stream.send(&plan.checked()?).await
-    }
-}
-
-/// Sends a request that is safe to repeat. Retries it if the hub is unavailable, or if the client retries the
-/// first connection.
-pub(super) async fn patiently(stream: &Stream, plan: &Plan) -> Result<Reply, Error> {
-    let settings = &plan.settings;
-    let mut rng = fastrand::Rng::new();
-    let mut failures = 0;
-    loop {
-        let reply = stream.send(plan).await;
-        failures += 1;
-        let retries_all = settings.retry_first_connect;
-        let (is_retried, after) = match &reply {
-            Ok(reply) => {
-                let status = reply.status;
-                let is_passing =
-                    status.is_server_error() || status == http::StatusCode::TOO_MANY_REQUESTS;
-                let is_retried = is_unavailable(status) || (retries_all && is_passing);
-                (is_retried, reply.retry_after())
-            }
-            Err(error) => (retries_all && error.is_passing(), None),
-        };
-        if !is_retried || failures >= settings.max_attempts.max(1) {
-            return reply.map_err(|error| error.after_attempts(failures));
-        }
-        let reason = match &reply {
-            Ok(reply) => reply.error().to_string(),
-            Err(error) => error.to_string(),
-        };
-        sleep(settings.pause(failures, after, &reason, &mut rng)).await;
     }
 }
 
