@@ -90,6 +90,7 @@ where
             page: Page::of(&hub.options, request.uri(), request.headers()),
             embedders: cors.embedders(request.uri(), request.headers()),
             is_head: request.method() == Method::HEAD,
+            is_own: request.uri().path() == "/openapi.json",
         };
         let early = match seen.page.may(request.method(), request.headers()) {
             Err(problem) => Some(problem.into_response()),
@@ -141,13 +142,15 @@ struct Seen {
     page: Page,
     embedders: HeaderValue,
     is_head: bool,
+    /// `true` for the hub's own document, which has nothing of a stream.
+    is_own: bool,
 }
 
 impl Seen {
     fn apply(self, cors: &Cors, response: &mut Response) {
         let is_error = response.status().is_client_error() || response.status().is_server_error();
         let headers = response.headers_mut();
-        protect(headers, self.embedders);
+        protect(headers, self.embedders, self.is_own);
         if self.is_head || is_error {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
@@ -180,8 +183,8 @@ fn preflight(request: &Request, page: &Page) -> Option<Response> {
 }
 
 /// Sets security headers. Streams contain untrusted data: browsers must neither execute it nor
-/// guess its type.
-fn protect(headers: &mut HeaderMap, embedders: HeaderValue) {
+/// guess its type. What is the hub's own needs no sandbox.
+fn protect(headers: &mut HeaderMap, embedders: HeaderValue, is_own: bool) {
     const EMBEDDERS: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
     let safe = [
         (
@@ -195,6 +198,9 @@ fn protect(headers: &mut HeaderMap, embedders: HeaderValue) {
         ),
     ];
     for (name, value) in safe {
+        if is_own && name == header::CONTENT_SECURITY_POLICY {
+            continue;
+        }
         headers.entry(name).or_insert(value);
     }
 }

@@ -382,3 +382,27 @@ async fn the_index_is_a_page_for_browsers_and_json_for_others_if_enabled() {
     let list = server.client.get("/").send().await;
     assert!(list.json::<Value>().await["streams"].is_array());
 }
+
+#[tokio::test]
+async fn a_response_with_data_of_others_is_sandboxed_and_the_hubs_own_pages_are_not() {
+    let server = Server::new();
+    assert_eq!(create(&server, "a", &[JSON], "1").await.0, 201);
+    for (path, start) in [
+        ("/streams/a", Some("default-src 'none'; sandbox")),
+        ("/streams/none", Some("default-src 'none'; sandbox")),
+        ("/nowhere", Some("default-src 'none'; sandbox")),
+        ("/openapi.json", None),
+        ("/docs", Some("default-src 'none'; script-src 'self'")),
+    ] {
+        let response = server.client.get(path).send().await;
+        let headers = response.headers();
+        assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
+        let policy = headers.get("content-security-policy");
+        let policy = policy.map(|policy| policy.to_str().expect("it is ASCII"));
+        let is_as_expected = match (policy, start) {
+            (Some(policy), Some(start)) => policy.starts_with(start),
+            (policy, start) => policy == start,
+        };
+        assert!(is_as_expected, "{path}: {policy:?}");
+    }
+}
