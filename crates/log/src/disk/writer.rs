@@ -44,7 +44,7 @@ pub(crate) struct Writer {
     store: Arc<Store>,
     journal: Journal,
     marker: Marker,
-    /// Where the recent records are kept, oldest first, and the memory of each.
+    /// The list that each of the newest records is in, oldest first, and the memory of each.
     recent: VecDeque<(Weak<Recent>, usize)>,
     recent_bytes: usize,
     looked: Option<Instant>,
