@@ -9,6 +9,7 @@ use axum::{
 use bytes::Bytes;
 use headwater::{
     Format, In, LastEventId, MediaRange, Operation, Problem, Query, Raw, StatusCode, operation,
+    query_parameter,
 };
 use headwater_auth::Action;
 use headwater_log::{Log, Mark, Position};
@@ -227,8 +228,7 @@ pub(crate) async fn follow_events(
     }
     let wanted = Patterns::parse(&follow.stream)?;
     let wanted = Arc::new(wanted.within(caller.limits(Action::Read)));
-    let mut pairs = form_urlencoded::parse(query.as_deref().unwrap_or_default().as_bytes());
-    if pairs.any(|(name, _)| name == "since") {
+    if query_parameter(query.as_deref(), "since") != Ok(None) {
         let detail = "`since` is for one stream: give `after`, the id of an event, `-1` or `now`";
         return Err(Failure::bad_request(detail));
     }

@@ -22,7 +22,10 @@ use crate::{
     error::Failure,
     limits::{IMPORT_AT_ONCE, IMPORT_BYTES, IMPORT_LINE, IMPORT_WAITING},
     protocol::path::{is_reserved, name_of},
-    requests::{body::Held, lines::next_line},
+    requests::{
+        body::{self, Held},
+        lines::next_line,
+    },
     state::HubState,
 };
 
@@ -107,7 +110,7 @@ impl<'a> Import<'a> {
         held.add(fixed)?;
         let mut last = 0;
         loop {
-            let piece = match super::next(&mut body).await {
+            let piece = match body::next_of_many(&mut body).await {
                 Ok(piece) => piece,
                 Err(failure) => return Err(self.fail(failure, None).await),
             };

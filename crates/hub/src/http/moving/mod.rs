@@ -27,7 +27,7 @@ use crate::{
     error::Failure,
     permits::Permits,
     protocol::path::{self, RESERVED, is_reserved},
-    requests::{body, peer::Sender},
+    requests::peer::Sender,
     state::HubState,
 };
 
@@ -184,9 +184,4 @@ pub(crate) async fn import_streams(
     let import = Import::new(&hub, &caller, ask.existing == IfTaken::Skip);
     let summary = Box::pin(import.run(body, held)).await?;
     Ok(Json(summary).into_response().into())
-}
-
-/// Reads a body for [`Import`].
-async fn next(body: &mut Body) -> Result<Option<bytes::Bytes>, Failure> {
-    body::next_of_many(body).await
 }
