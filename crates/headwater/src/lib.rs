@@ -79,8 +79,6 @@ mod problem;
 mod raw;
 mod request;
 mod response;
-#[cfg(feature = "openapi")]
-pub mod schema;
 mod serve;
 mod source;
 mod streaming;
@@ -134,6 +132,13 @@ pub use self::{
 pub use headwater_macros::operation;
 #[cfg(feature = "openapi")]
 pub use schemars;
+
+/// Validation of JSON values against schemas, with a list of all faults of a value: see
+/// [`Schema`](schema::Schema).
+#[cfg(feature = "openapi")]
+pub mod schema {
+    pub use headwater_schema::{CheckBudget, Fault, Faults, Schema, SchemaError, SchemaLimits};
+}
 
 #[cfg(feature = "openapi")]
 use app::kind_of;

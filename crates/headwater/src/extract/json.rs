@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, header};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Rejection, RequestFaults, parts, typed::typed};
+use super::{Rejection, RequestFaults, parts};
 use crate::{
     Operation, OperationInput, Problem, StatusCode, offload,
     operation::{self, HasSchema, too_large},
@@ -70,7 +70,7 @@ where
         };
         checked
             .map_err(|error| not_json(&error))?
-            .and_then(typed)
+            .and_then(headwater_schema::typed)
             .map_err(|faults| RequestFaults::of_body(&faults).into())
     }
 }

@@ -5,7 +5,6 @@ mod json;
 mod param_schema;
 mod params;
 mod parts;
-mod typed;
 
 pub use self::{
     faults::Rejection,

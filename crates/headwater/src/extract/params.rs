@@ -10,7 +10,6 @@ use serde_json::{Map, Value};
 use super::{
     Rejection, RequestFaults,
     param_schema::{Kinds, is_object, properties, resolve},
-    typed::deserialize,
 };
 use crate::{In, last_event_id, per_type::per_type, schema::Schema};
 
@@ -86,7 +85,7 @@ impl Params {
         T: DeserializeOwned,
         I: Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
     {
-        let faults = match deserialize(&self.schema, self.value(place, pairs())) {
+        let faults = match headwater_schema::deserialize(&self.schema, self.value(place, pairs())) {
             Ok(parameters) => return Ok(parameters),
             Err(faults) => faults,
         };

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::{Schema, SchemaGenerator, generate::Contract, transform::RecursiveTransform};
 use serde_json::{Map, Value};
 
-use crate::{operation::SchemaOf, schema};
+use crate::operation::SchemaOf;
 
 /// Preliminary locations of the components, by which the generators refer to them. `finish`
 /// replaces these references.
@@ -25,7 +25,7 @@ pub(crate) struct Components {
 impl Components {
     pub(crate) fn new() -> Self {
         let generator = |contract, path: &str| {
-            let mut settings = schema::settings(contract);
+            let mut settings = headwater_schema::settings(contract);
             settings.definitions_path = path.trim_end_matches('/').to_owned().into();
             settings.meta_schema = None;
             settings

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use headwater_schema::Schema;
 use schemars::generate::Contract;
 use serde::Serialize;
 use serde_json::Value;
@@ -10,7 +11,6 @@ use super::{Operation, Shape};
 use crate::{
     Problem,
     outgoing::{self, CHECKS, Check, Checks},
-    schema::{self, Schema},
 };
 
 /// A request extension: the app validates its replies.
@@ -32,7 +32,7 @@ impl Outgoing {
             if let Shape::Output(of) | Shape::Items(of) = shape
                 && !checks.iter().any(|(known, _)| *known == (of.type_name)())
             {
-                let schema = schema::of_type(of.inline, Contract::Serialize);
+                let schema = headwater_schema::of_type(of.inline, Contract::Serialize);
                 checks.push(((of.type_name)(), Arc::new(schema)));
             }
         }

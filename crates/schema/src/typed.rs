@@ -3,13 +3,13 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::schema::{Faults, Schema};
+use crate::{Faults, Schema};
 
 /// Checks a value by a schema and converts it to a `T`.
 ///
 /// # Errors
 /// The value is invalid, or `T` is stricter than the schema.
-pub(crate) fn deserialize<T: DeserializeOwned>(schema: &Schema, value: Value) -> Result<T, Faults> {
+pub fn deserialize<T: DeserializeOwned>(schema: &Schema, value: Value) -> Result<T, Faults> {
     schema.check(&value)?;
     typed(value)
 }
@@ -22,7 +22,7 @@ pub(crate) fn deserialize<T: DeserializeOwned>(schema: &Schema, value: Value) ->
 ///
 /// # Errors
 /// `T` is stricter than its schema.
-pub(crate) fn typed<T: DeserializeOwned>(mut value: Value) -> Result<T, Faults> {
+pub fn typed<T: DeserializeOwned>(mut value: Value) -> Result<T, Faults> {
     if let Ok(typed) = T::deserialize(&value) {
         return Ok(typed);
     }

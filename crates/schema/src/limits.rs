@@ -13,7 +13,7 @@ use super::{SchemaError, plan::Plan};
 /// [`max_bytes`](Self::max_bytes) passes.
 ///
 /// ```
-/// use headwater::schema::{Schema, SchemaLimits};
+/// use headwater_schema::{Schema, SchemaLimits};
 /// use serde_json::json;
 ///
 /// let limits = SchemaLimits::default().with_max_pattern_bytes(10);

@@ -11,7 +11,7 @@ use serde_json::Value;
 /// Returns the settings for draft 2020-12 with which all schemas of Rust types are generated.
 ///
 /// The OpenAPI document uses them with its own `definitions_path` and `meta_schema`.
-pub(crate) fn settings(contract: Contract) -> SchemaSettings {
+pub fn settings(contract: Contract) -> SchemaSettings {
     SchemaSettings::draft2020_12()
         .with(|settings| settings.contract = contract)
         .with_transform(RecursiveTransform(bound_integer))

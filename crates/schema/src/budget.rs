@@ -13,10 +13,10 @@ use std::sync::{
 /// share one, so that a thousand small messages cost no more than one large one.
 ///
 /// A check that exceeds its budget returns a single fault, and
-/// [`Faults::is_over_budget`](super::Faults::is_over_budget) is `true`.
+/// [`Faults::is_over_budget`](crate::Faults::is_over_budget) is `true`.
 ///
 /// ```
-/// use headwater::schema::{CheckBudget, Schema};
+/// use headwater_schema::{CheckBudget, Schema};
 /// use serde_json::json;
 ///
 /// let any_of: Vec<_> = (0..900).map(|n| json!({"const": n})).collect();

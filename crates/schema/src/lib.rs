@@ -4,7 +4,7 @@
 //! [`Schema::is_valid`] is fast; [`Schema::check`] reports the faults.
 //!
 //! ```
-//! use headwater::schema::Schema;
+//! use headwater_schema::Schema;
 //! use schemars::JsonSchema;
 //! use serde_json::json;
 //!
@@ -50,13 +50,15 @@ mod limits;
 mod plan;
 mod reference;
 mod search;
+mod typed;
 mod union;
 
 pub use budget::CheckBudget;
 pub use error::SchemaError;
 pub use fault::{Fault, Faults};
-pub(crate) use generate::settings;
+pub use generate::settings;
 pub use limits::SchemaLimits;
+pub use typed::{deserialize, typed};
 
 use cost::Size;
 use plan::Plan;
@@ -243,7 +245,7 @@ impl Schema {
     /// Returns an upper bound on the steps (see [`CheckBudget`]) that a check of `bytes` bytes of
     /// any text takes.
     ///
-    /// A server can use it to decide between checking at once and in [`offload`](crate::offload()).
+    /// A server can use it to decide between checking at once and in `headwater::offload`.
     #[must_use]
     pub fn most_steps_for_text(&self, bytes: usize) -> u64 {
         self.most_steps(Size::most_of_text(bytes))
@@ -267,7 +269,7 @@ impl fmt::Debug for Schema {
 ///
 /// # Panics
 /// As [`Schema::of`].
-pub(crate) fn of_type(
+pub fn of_type(
     json_schema: fn(&mut SchemaGenerator) -> schemars::Schema,
     contract: Contract,
 ) -> Schema {

@@ -4,7 +4,7 @@ use jsonschema::{ReferencingError, ValidationError, error::ValidationErrorKind a
 
 use super::fault_text;
 
-/// The error of a document that can't be compiled to a [`Schema`](super::Schema).
+/// The error of a document that can't be compiled to a [`Schema`](crate::Schema).
 #[derive(thiserror::Error)]
 #[error("{}", .0.message)]
 pub struct SchemaError(Box<Inner>);
@@ -34,7 +34,7 @@ impl SchemaError {
         Self::new(Reason::Limit, format!("the schema {what} {limit} {unit}"))
     }
 
-    /// Returns `true` if the document exceeds the [`SchemaLimits`](super::SchemaLimits).
+    /// Returns `true` if the document exceeds the [`SchemaLimits`](crate::SchemaLimits).
     #[must_use]
     pub fn is_over_limit(&self) -> bool {
         self.0.reason == Reason::Limit

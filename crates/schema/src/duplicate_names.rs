@@ -23,7 +23,7 @@ impl Schema {
     /// Returns the value, or all its faults. The text may be nested at most 127 levels deep.
     ///
     /// ```
-    /// use headwater::schema::Schema;
+    /// use headwater_schema::Schema;
     /// use serde_json::json;
     ///
     /// let schema = Schema::compile(&json!({"type": "object"}))?;

@@ -18,7 +18,7 @@ use super::{fault_text, limits::is_longer, reference::escape};
 /// 9457 §3:
 ///
 /// ```
-/// use headwater::schema::Schema;
+/// use headwater_schema::Schema;
 /// use serde_json::json;
 ///
 /// let schema = Schema::compile(&json!({"properties": {"count": {"maximum": 1000}}})).unwrap();
@@ -189,7 +189,7 @@ impl Faults {
     }
 
     /// Returns `true` if the check was abandoned because it exceeded its
-    /// [`CheckBudget`](super::CheckBudget). The value may be valid or invalid.
+    /// [`CheckBudget`](crate::CheckBudget). The value may be valid or invalid.
     #[must_use]
     pub fn is_over_budget(&self) -> bool {
         self.is_over_budget
