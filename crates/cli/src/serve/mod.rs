@@ -262,6 +262,7 @@ async fn serve(
     };
     let server = headwater::serve(hub.app(), &config.listen)
         .max_connections(config.max_connections)
+        .max_http2_requests(config.max_connections)
         .min_body_rate(config.min_body_rate)
         .body_grace(config.body_grace)
         .body_timeout(config.body_timeout)

@@ -47,6 +47,10 @@ pub(super) fn check<B>(request: &Request<B>, is_received: bool) -> Result<(), Pr
         None if is_received && request.version() == Version::HTTP_11 => Err(Problem::bad_request(
             "a request of HTTP/1.1 has a Host header",
         )),
+        // RFC 9113 §8.3.1: one of the two, as the scheme has an authority.
+        None if is_received && request.version() == Version::HTTP_2 && target.is_none() => Err(
+            Problem::bad_request("a request of HTTP/2 has `:authority`, or a Host header"),
+        ),
         _ => Ok(()),
     }
 }

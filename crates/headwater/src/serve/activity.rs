@@ -10,7 +10,7 @@ use std::{
 
 use http::StatusCode;
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::stream::{Accepted, Stream};
 
@@ -113,13 +113,13 @@ impl Activity {
             // One of several pipelined requests.
             self.set_half_closed(AWAITED);
         }
-        InFlight(Arc::clone(self))
+        InFlight(Arc::clone(self), None)
     }
 
     /// Keeps the connection from being idle while work continues after a response.
     pub(super) fn hold(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(Arc::clone(self))
+        InFlight(Arc::clone(self), None)
     }
 
     pub(super) fn is_in_flight(&self) -> bool {
@@ -320,9 +320,15 @@ impl Activity {
 /// The handler of a half-closed connection's request took too long.
 pub(super) struct GivenUp;
 
-pub(super) struct InFlight(Arc<Activity>);
+/// The permit is that of a request over HTTP/2.
+pub(super) struct InFlight(Arc<Activity>, Option<OwnedSemaphorePermit>);
 
 impl InFlight {
+    /// Keeps the permit as long as the response.
+    pub(super) fn keep(&mut self, permit: OwnedSemaphorePermit) {
+        self.1 = Some(permit);
+    }
+
     pub(super) fn activity(&self) -> &Activity {
         &self.0
     }

@@ -9,13 +9,21 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body, extract::ConnectInfo, response::IntoResponse};
+use axum::{
+    Router,
+    body::Body,
+    extract::ConnectInfo,
+    response::{IntoResponse, Response},
+};
 use futures_util::FutureExt as _;
 use http::{HeaderMap, Method, Request, StatusCode, Version, header, uri::Scheme};
 use http_body::Body as _;
 use hyper::{body::Incoming, server::conn, service::Service};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::time::{Instant, Sleep};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, Sleep},
+};
 use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 
@@ -33,7 +41,7 @@ use super::{
     upload::{Answering, Receipt, Upload, linger},
 };
 use crate::{
-    Negotiate,
+    Negotiate, Problem,
     negotiate::{Asked, replace},
     on_wake::OnWake,
     request::Reached,
@@ -267,13 +275,29 @@ struct Handler {
     shutdown: Arc<CancellationToken>,
 }
 
+impl Handler {
+    /// Takes one of the places of requests over HTTP/2.
+    ///
+    /// # Errors
+    /// 503: all are in use.
+    fn http2_permit(&self) -> Result<OwnedSemaphorePermit, Box<Response>> {
+        let permit = Arc::clone(&self.settings.http2_requests).try_acquire_owned();
+        permit.map_err(|_| {
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail(
+                "the server has as many requests over HTTP/2 as it may; try again in a second",
+            );
+            Box::new(([(header::RETRY_AFTER, "1")], problem.with("code", "busy")).into_response())
+        })
+    }
+}
+
 impl Service<Request<Incoming>> for Handler {
     type Response = http::Response<Watched>;
     type Error = std::convert::Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let in_flight = self.activity.begin();
+        let mut in_flight = self.activity.begin();
         let items = Arc::new(AtomicU64::new(0));
         let client = self.settings.proxies.client(self.peer, request.headers());
         let record = Record::of(&request, client.address, &items);
@@ -316,7 +340,10 @@ impl Service<Request<Incoming>> for Handler {
                 request.uri(),
                 request.headers(),
                 self.settings.max_head_bytes,
-            ),
+            )
+            .map_err(|problem| Box::new(problem.into_response()))
+            .and_then(|()| self.http2_permit())
+            .map(|permit| in_flight.keep(permit)),
             false => Ok(()),
         };
         // A router is always ready.
@@ -325,8 +352,8 @@ impl Service<Request<Incoming>> for Handler {
         Box::pin(async move {
             let response = match response {
                 Ok(response) => response.await?,
-                Err(problem) if is_head => problem.into_response().map(|_| Body::empty()),
-                Err(problem) => problem.into_response(),
+                Err(refusal) if is_head => refusal.map(|_| Body::empty()),
+                Err(refusal) => *refusal,
             };
             // Overrides the handler's own response to the error: the client should learn the cause.
             let slow = answering.as_ref().and_then(Answering::slow);

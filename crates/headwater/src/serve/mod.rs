@@ -21,9 +21,10 @@ mod stream;
 mod tls;
 mod upload;
 
-use std::{fmt, io as std_io, pin::Pin, time::Duration};
+use std::{fmt, io as std_io, pin::Pin, sync::Arc, time::Duration};
 
 use axum::Router;
+use tokio::sync::Semaphore;
 
 pub(crate) use self::activity::Activity;
 use self::body_rate::Pace;
@@ -135,6 +136,8 @@ pub struct Serve {
 struct Settings {
     max_connections: usize,
     max_requests_per_connection: u32,
+    /// One permit for each request over HTTP/2 that may be in flight.
+    http2_requests: Arc<Semaphore>,
     max_head_bytes: u32,
     header_read_timeout: Duration,
     idle_timeout: Duration,
@@ -146,11 +149,15 @@ struct Settings {
     proxies: TrustedProxies,
 }
 
+/// Default of [`Serve::max_http2_requests`].
+const MAX_HTTP2_REQUESTS: usize = 100_000;
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             max_connections: 100_000,
             max_requests_per_connection: 256,
+            http2_requests: Arc::new(Semaphore::new(MAX_HTTP2_REQUESTS)),
             max_head_bytes: 32 * 1024,
             header_read_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
@@ -175,6 +182,13 @@ impl Serve {
         /// Sets the maximum number of requests in flight on one HTTP/2 connection, at least 1. Default:
         /// 256. HTTP/1.1 has one at a time.
         max_requests_per_connection(requests: u32) => settings.max_requests_per_connection = requests.max(1);
+        /// Sets the maximum number of requests in flight on all HTTP/2 connections together, at least 1.
+        /// Further ones are refused with 503 and `Retry-After`. Default: 100,000.
+        ///
+        /// A client that doesn't read a response costs memory for each of its requests, which over HTTP/2
+        /// may be many on one connection. [`max_connections`](Self::max_connections) bounds those of
+        /// HTTP/1.1.
+        max_http2_requests(requests: usize) => settings.http2_requests = Arc::new(Semaphore::new(requests.clamp(1, Semaphore::MAX_PERMITS)));
         /// Sets the maximum size of a request's line and headers together, in bytes, at most 64 KiB. A
         /// larger head is refused with 431. Default: 32 KiB.
         ///

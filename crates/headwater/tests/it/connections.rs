@@ -327,6 +327,59 @@ async fn a_client_that_does_not_read_a_response_is_disconnected() {
 }
 
 #[tokio::test]
+async fn a_request_over_http2_has_an_authority() {
+    let server = start_app(app(&Dropped::default()), |serve| serve).await;
+    let (client, connection) = h2::client::handshake(server.connect().await).await.unwrap();
+    tokio::spawn(connection);
+    let status = async |request: http::request::Builder| {
+        let mut client = client.clone().ready().await.unwrap();
+        let (response, _) = client
+            .send_request(request.body(()).unwrap(), true)
+            .unwrap();
+        response.await.unwrap().status()
+    };
+    // h2 sends `:authority` for a URL only.
+    let without = || Request::get("/").version(http::Version::HTTP_11);
+    assert_eq!(status(without()).await, 400);
+    assert_eq!(status(without().header("host", "localhost")).await, 200);
+    assert_eq!(status(Request::get("http://localhost/")).await, 200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn requests_over_http2_are_limited_together() {
+    let server = start_app(app(&Dropped::default()), |serve| {
+        serve.max_http2_requests(2)
+    })
+    .await;
+    let mut open = Vec::new();
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        let (client, connection) = h2::client::handshake(server.connect().await).await.unwrap();
+        tokio::spawn(connection);
+        let mut client = client.ready().await.unwrap();
+        let request = Request::get("http://localhost/unread").body(()).unwrap();
+        let (response, _) = client.send_request(request, true).unwrap();
+        let response = response.await.unwrap();
+        answers.push(response.status().as_u16());
+        if response.status() == 503 {
+            assert_eq!(response.headers()["retry-after"], "1");
+            // The place of one that is cancelled is free.
+            open.pop();
+            sleep(Duration::from_millis(200)).await;
+            let request = Request::get("http://localhost/").body(()).unwrap();
+            let mut client = client.ready().await.unwrap();
+            let (response, _) = client.send_request(request, true).unwrap();
+            answers.push(response.await.unwrap().status().as_u16());
+        } else {
+            open.push((client, response));
+        }
+    }
+    assert_eq!(answers, [200, 200, 503, 200]);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_stalled_http2_stream_is_reset_and_the_others_continue() {
     let dropped = Dropped::default();
     let server = start_app(app(&dropped), |serve| serve.write_timeout(WRITE_TIMEOUT)).await;
