@@ -199,8 +199,12 @@ where
             *client.refusal.lock() = Some(refusal);
         }
         let has_docs = self.app.has_docs;
-        let method = request.method().clone();
         let is_head = request.method() == Method::HEAD;
+        // A HEAD request has the head of a GET.
+        let method = match is_head {
+            true => Method::GET,
+            false => request.method().clone(),
+        };
         // The call itself also runs in the scope: a service may do its work there and return a
         // ready future.
         let called = CLIENT.sync_scope(Arc::clone(&client), || {
@@ -215,7 +219,7 @@ where
             {
                 return Ok(replace(&response, problem));
             }
-            if !is_head && fill_problem::is_bare(&response) {
+            if fill_problem::is_bare(&response) {
                 let problem = fill_problem::problem(&response, &method, &client.uri, has_docs);
                 return Ok(replace(&response, problem));
             }

@@ -12,7 +12,7 @@ use axum::body::{Body, BodyDataStream};
 use bytes::{Bytes, BytesMut};
 use futures_util::{TryStreamExt as _, stream::MapErr};
 use headwater_wire::causes;
-use http::{HeaderMap, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use http_body::{Body as _, Frame};
 use tokio::io::AsyncBufRead;
 use tokio_util::io::{StreamReader, poll_read_buf};
@@ -62,6 +62,23 @@ pub(super) fn decode(request: &mut Request<Body>) -> Result<(), Problem> {
         *request.body_mut() = Body::new(Decoded::new(coding, body));
     }
     Ok(())
+}
+
+/// Refuses transfer codings but `chunked`, which the server has removed. What is left of a body with another one
+/// is still encoded.
+///
+/// # Errors
+/// 501: "A server that receives a request message with a transfer coding it does not understand SHOULD
+/// respond with 501 (Not Implemented)" (RFC 9112 §6.1).
+pub(super) fn check_transfer(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut values = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_chunked = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
+    if values.all(is_chunked) {
+        return Ok(());
+    }
+    Err(Problem::new(StatusCode::NOT_IMPLEMENTED).detail(format!(
+        "Transfer-Encoding is only `chunked` here; compress the content itself, with Content-Encoding: {SUPPORTED}"
+    )))
 }
 
 fn coding(headers: &HeaderMap) -> Result<Option<Coding>, Problem> {

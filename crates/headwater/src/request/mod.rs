@@ -39,12 +39,14 @@ pub(crate) fn check_host(
     hosts.map_or(Ok(()), |hosts| hosts.check(request))
 }
 
-/// Refuses repeated [`SINGLE`] headers, and decodes a request's body.
+/// Refuses repeated [`SINGLE`] headers and transfer codings, and decodes a request's body.
 ///
 /// # Errors
 /// The response that refuses the request.
 pub(crate) fn admit(request: &mut Request<Body>) -> Result<(), Box<Response>> {
-    let admitted = check_repeated(request.headers()).and_then(|()| encoding::decode(request));
+    let admitted = check_repeated(request.headers())
+        .and_then(|()| encoding::check_transfer(request.headers()))
+        .and_then(|()| encoding::decode(request));
     admitted.map_err(|problem| {
         let mut response = problem.into_response();
         if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {

@@ -69,6 +69,43 @@ async fn a_header_with_one_value_is_refused_if_it_is_repeated() {
 }
 
 #[tokio::test]
+async fn a_head_request_has_the_head_of_an_error() {
+    let server = start_app(app(), |serve| serve).await;
+    let head = async |method: &str, path: &str| {
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        let answer = server.ask(&request).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let lines = head.lines().filter(|line| !line.starts_with("date"));
+        (lines.collect::<Vec<_>>().join("\n"), body.len())
+    };
+    let (get, length) = head("GET", "/nowhere").await;
+    assert!(get.contains(&format!("content-length: {length}")), "{get}");
+    assert_eq!(head("HEAD", "/nowhere").await, (get, 0));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_transfer_coding_but_chunked_is_refused() {
+    let server = start_app(app(), |serve| serve).await;
+    for (coding, status) in [
+        ("chunked", "405"),
+        ("Chunked", "405"),
+        ("gzip, chunked", "501"),
+    ] {
+        let request = format!(
+            "POST / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ntransfer-encoding: {coding}\r\n\r\n0\r\n\r\n"
+        );
+        let answer = server.ask(&request).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{coding}: {answer}"
+        );
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn the_targets_host_is_used_and_http_1_0_may_omit_it() {
     let server = start_app(app(), |serve| serve.hosts(Hosts::any())).await;
     for (start, is_fine) in [
