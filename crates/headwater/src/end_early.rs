@@ -19,11 +19,14 @@ use crate::{Format, Problem, body::Cut, source::encode_failure};
 /// Time between the last event and the abort, so that the event is written first.
 const LINGER: Duration = Duration::from_millis(20);
 
+/// Maximum length, in bytes, of a body that is sent at once, if its length is known.
+const AT_ONCE: u64 = 64 * 1024;
+
 /// Ends a response when `over` completes, unless it is complete by then.
 ///
 /// In SSE, the problem is sent as an event `headwater:error` first, if there is one. In every format the
-/// body is then aborted, so that it can't be taken for a complete one. A response whose length is known is
-/// returned as it is: it ends by itself. Use it for what outlives its permission:
+/// body is then aborted, so that it can't be taken for a complete one. A response that is known to have at most
+/// 64 KiB is returned as it is: it is sent at once. Use it for what outlives its permission:
 ///
 /// ```
 /// use axum::response::Response;
@@ -41,7 +44,8 @@ pub fn end_early(
     response: Response,
     over: impl Future<Output = Option<Problem>> + Send + 'static,
 ) -> Response {
-    if response.body().size_hint().exact().is_some() {
+    let length = response.body().size_hint().exact();
+    if length.is_some_and(|length| length <= AT_ONCE) {
         return response;
     }
     let content_type = response.headers().get(header::CONTENT_TYPE);
@@ -137,7 +141,11 @@ impl http_body::Body for Ending {
     }
 
     fn size_hint(&self) -> http_body::SizeHint {
-        http_body::SizeHint::default()
+        match (&self.state, self.event) {
+            // The body is as long as it is, or is aborted.
+            (State::Open { .. }, None) => self.body.size_hint(),
+            _ => http_body::SizeHint::default(),
+        }
     }
 }
 
@@ -213,8 +221,18 @@ mod tests {
             rest(end_early(response, pending())).await,
             ("ab".to_owned(), false)
         );
-        let known = end_early(Response::new(Body::from("abc")), ready(expired()));
-        assert_eq!(known.body().size_hint().exact(), Some(3));
+    }
+
+    #[tokio::test]
+    async fn a_response_of_a_known_length_is_cut_unless_it_is_sent_at_once() {
+        for (length, is_short) in [(AT_ONCE as usize, true), (AT_ONCE as usize + 1, false)] {
+            let response = Response::new(Body::from("a".repeat(length)));
+            let response = end_early(response, ready(expired()));
+            let known = response.body().size_hint().exact();
+            assert_eq!(known, Some(length as u64));
+            let (text, is_cut) = rest(response).await;
+            assert_eq!((text.len() == length, is_cut), (is_short, !is_short));
+        }
     }
 
     #[tokio::test]

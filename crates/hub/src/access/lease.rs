@@ -11,7 +11,6 @@ use std::{
 use axum::response::{IntoResponse as _, Response};
 use headwater_auth::{Action, Identity, IdentityKind};
 use headwater_log::StreamName;
-use http_body::Body as _;
 use pin_project_lite::pin_project;
 
 use super::{Access, Denied, hook::Question};
@@ -146,10 +145,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Leased<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         if let Poll::Ready(Ok(mut response)) = this.response.poll(cx) {
-            // A response of a known length ends by itself.
-            if let Some(lease) = this.lease.take()
-                && response.body().size_hint().exact().is_none()
-            {
+            if let Some(lease) = this.lease.take() {
                 response.extensions_mut().insert(lease);
             }
             return Poll::Ready(Ok(response));

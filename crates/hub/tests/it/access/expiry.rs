@@ -166,6 +166,53 @@ async fn a_revoked_key_ends_its_live_responses() {
 }
 
 #[tokio::test]
+async fn a_long_read_ends_with_its_key() {
+    let mut key = String::new();
+    let hub = Guarded::with("", |file| {
+        let new = file.create("k", grants("all:**"), None, SystemTime::now());
+        key = new.expect("the file can be written").token().to_owned();
+    });
+    hub.create(&["a"]).await;
+    let message = format!("\"{}\"", "x".repeat(500_000));
+    for _ in 0..4 {
+        let post = bearer(hub.request(Method::POST, "/streams/a"), &key);
+        let post = post.header("content-type", "application/json");
+        assert!(
+            post.body(message.clone())
+                .send()
+                .await
+                .status()
+                .is_success()
+        );
+    }
+    let read = bearer(hub.request(Method::GET, "/streams/a"), &key)
+        .send()
+        .await;
+    let length: usize = read.headers()["content-length"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let mut body = read.into_data_stream();
+    let mut got = body
+        .next()
+        .await
+        .expect("it begins")
+        .expect("it is open")
+        .len();
+    hub.file.revoke("k", SystemTime::now()).expect("it exists");
+    tokio::time::sleep(PROMPT).await;
+    let is_cut = loop {
+        match body.next().await {
+            Some(Ok(piece)) => got += piece.len(),
+            Some(Err(_)) => break true,
+            None => break false,
+        }
+    };
+    assert!(is_cut && got < length, "{got} of {length}");
+}
+
+#[tokio::test]
 async fn a_reader_with_a_new_token_loses_and_repeats_nothing() {
     let hub = Guarded::new();
     let put = hub.as_one(Method::PUT, "/streams/a", "create:a");
