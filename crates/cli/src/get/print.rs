@@ -1,4 +1,4 @@
-use std::time::SystemTime;
+use std::{borrow::Cow, time::SystemTime};
 
 use headwater_client::{Bytes, Event};
 use headwater_wire::{Limits, json};
@@ -73,9 +73,19 @@ impl Printer {
     }
 
     /// Writes JSON on one line: its line breaks are between tokens, where a space is equivalent.
-    /// Escapes characters that some readers treat as line breaks.
+    /// Escapes characters that some readers treat as line breaks, and on a terminal control characters: those
+    /// of Unicode's second block are allowed in JSON's strings.
     fn json(&self, data: &str, out: &mut Vec<u8>) {
         let start = out.len();
+        let is_control = |c: char| matches!(c, '\u{7f}'..='\u{9f}');
+        let mut data = Cow::Borrowed(data);
+        if self.terminal && data.contains(is_control) {
+            let escaped = |c| match is_control(c) {
+                true => format!("\\u{:04x}", u32::from(c)),
+                false => c.to_string(),
+            };
+            data = data.chars().map(escaped).collect();
+        }
         let data = json::escape_line_separators(Bytes::copy_from_slice(data.as_bytes()));
         if self.color {
             color::json(str::from_utf8(&data).unwrap_or_default(), out);
@@ -156,6 +166,20 @@ mod tests {
             ),
             "\u{1b}[36m1\u{1b}[0m\n"
         );
+    }
+
+    #[test]
+    fn json_cannot_control_a_terminal() {
+        let data = "{\"\u{9b}31m\": \"a\u{7f}\u{e9}\"}";
+        let terminal = Printer {
+            terminal: true,
+            ..PLAIN
+        };
+        assert_eq!(
+            print(&terminal, data),
+            "{\"\\u009b31m\": \"a\\u007f\u{e9}\"}\n"
+        );
+        assert_eq!(print(&PLAIN, data), format!("{data}\n"));
     }
 
     #[test]
