@@ -322,7 +322,9 @@ impl Hub {
             "/" => app.merge(subscriptions),
             root => app.nest(root, subscriptions),
         };
-        let app = app.layer(headers);
+        let app = app
+            .describe_all(http::response_layer::describe)
+            .layer(headers);
         // Outermost: the owner checks the requests that it gets, and its responses are complete.
         let app = match core.ownership {
             Some(_) => forward::describe(app, root).layer(ForwardLayer::new(&core)),

@@ -419,13 +419,14 @@ impl Wish {
         if same_fork {
             return Ok(());
         }
-        let hint = match &info.fork {
-            Some(fork) => format!(
-                "send the header `Stream-Forked-From: {}`",
-                fork.source.as_str()
-            ),
-            None => "it is not a fork, so leave Stream-Forked-From out".to_owned(),
+        // The source isn't named: the caller may not know of it.
+        let hint = match (&info.fork, &self.fork) {
+            (Some(fork), Some(wanted)) if wanted.source == fork.source => {
+                "it is a fork of that stream, but from another offset"
+            }
+            (Some(_), _) => "it is a fork, so send the header `Stream-Forked-From` with its source",
+            (None, _) => "it is not a fork, so leave Stream-Forked-From out",
         };
-        differs("source", hint)
+        differs("source", hint.to_owned())
     }
 }

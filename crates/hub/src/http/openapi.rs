@@ -344,6 +344,8 @@ description! {
     errors {
         /// The client accepts neither the stream's type nor events or lines
         NOT_ACCEPTABLE
+        /// The messages aren't those of `If-Match`
+        PRECONDITION_FAILED
     }
     also |operation: &mut Operation| {
         operation.raw_reply(StatusCode::OK, "*/*", "Messages");

@@ -152,10 +152,16 @@ pub(super) async fn all(
     } = read.at(&info, place, limit).await?;
     let info = &settled(hub, info, &extent).await?;
     let etag = cache::etag(info, &extent);
-    let mut response = match &etag {
-        Some(etag) if cache::is_known(sent, etag) => StatusCode::NOT_MODIFIED.into_response(),
-        _ => StatusCode::OK.into_response(),
-    };
+    let judged = etag
+        .as_ref()
+        .and_then(|etag| cache::precondition(sent, etag));
+    if judged == Some(StatusCode::PRECONDITION_FAILED) {
+        return Err(Failure::new(
+            StatusCode::PRECONDITION_FAILED,
+            "the messages aren't those that If-Match names",
+        ));
+    }
+    let mut response = judged.unwrap_or(StatusCode::OK).into_response();
     let is_settled = !(extent.at_tail || is_cut) || extent.closed;
     let headers = response.headers_mut();
     headers.insert(

@@ -1,4 +1,4 @@
-//! The layer around every endpoint: the check of the requesting page, security headers, and CORS.
+//! The layer around every endpoint: the check of the requesting page, preconditions, security headers, and CORS.
 
 use std::{
     convert::Infallible,
@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::future::Either;
-use headwater::StatusCode;
+use headwater::{Operation, StatusCode};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -23,7 +23,10 @@ use crate::{
     access::{Caller, Lease},
     options::Cors,
     protocol::path::RELAY,
-    requests::cross_origin::{self, Page},
+    requests::{
+        cross_origin::{self, Page},
+        precondition::Precondition,
+    },
     state::HubState,
 };
 
@@ -31,7 +34,7 @@ const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 
 /// Headers that pages of other origins may send. `*` includes all but `Authorization`, for relays
 /// that forward them.
-const SENT: &str = "accept, authorization, content-type, if-none-match, last-event-id, prefer, producer-digest, producer-epoch, \
+const SENT: &str = "accept, authorization, content-type, if-match, if-none-match, last-event-id, prefer, producer-digest, producer-epoch, \
                     producer-id, producer-messages, producer-seq, stream-closed, stream-create, stream-error, stream-expires-at, \
                     stream-fork-offset, \
                     stream-fork-sub-offset, stream-forked-from, stream-max-age, stream-max-bytes, stream-schema, stream-seq, \
@@ -63,6 +66,16 @@ impl<S> Layer<S> for HeadersLayer {
     }
 }
 
+/// Adds the errors of the layer to an operation.
+pub(crate) fn describe(method: &str, _path: &str, operation: &mut Operation) {
+    if !["get", "head"].contains(&method) {
+        operation.error(
+            StatusCode::PRECONDITION_FAILED,
+            "The condition of `If-Match` or `If-None-Match` is false, or has an entity tag, which a change can't depend on",
+        );
+    }
+}
+
 /// The service that [`HeadersLayer`] creates.
 #[derive(Clone)]
 pub(crate) struct Headers<S> {
@@ -86,16 +99,25 @@ where
         let hub = &self.hub;
         hub.ensure_started();
         let cors = &hub.options.cors;
-        let seen = Seen {
+        let mut seen = Seen {
             page: Page::of(&hub.options, request.uri(), request.headers()),
             embedders: cors.embedders(request.uri(), request.headers()),
+            precondition: Precondition::None,
             is_head: request.method() == Method::HEAD,
             is_own: request.uri().path() == "/openapi.json",
         };
-        let early = match seen.page.may(request.method(), request.headers()) {
+        let admitted = seen.page.may(request.method(), request.headers());
+        let admitted =
+            admitted.and_then(|()| Precondition::of(request.method(), request.headers()));
+        let early = match admitted {
             Err(problem) => Some(problem.into_response()),
-            Ok(()) if *cors == Cors::Off => None,
-            Ok(()) => preflight(&request, &seen.page),
+            Ok(precondition) => {
+                seen.precondition = precondition;
+                match cors {
+                    Cors::Off => None,
+                    _ => preflight(&request, &seen.page),
+                }
+            }
         };
         if let Some(mut response) = early {
             seen.apply(cors, &mut response);
@@ -131,6 +153,9 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for WithHeaders<F>
         let Ok(response) = std::task::ready!(this.response.poll(cx));
         let mut response = Lease::apply(response);
         if let Some(seen) = this.seen.take() {
+            if let Some(problem) = seen.precondition.judge(response.status()) {
+                response = problem.into_response();
+            }
             seen.apply(&this.hub.options.cors, &mut response);
         }
         Poll::Ready(Ok(response))
@@ -141,6 +166,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for WithHeaders<F>
 struct Seen {
     page: Page,
     embedders: HeaderValue,
+    precondition: Precondition,
     is_head: bool,
     /// `true` for the hub's own document, which has nothing of a stream.
     is_own: bool,

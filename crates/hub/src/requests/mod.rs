@@ -6,4 +6,5 @@ pub(crate) mod cross_origin;
 pub(crate) mod headers;
 pub(crate) mod lines;
 pub(crate) mod peer;
+pub(crate) mod precondition;
 pub(crate) mod rates;

@@ -311,6 +311,48 @@ async fn an_unchanged_response_is_a_304() {
 }
 
 #[tokio::test]
+async fn a_change_under_a_false_condition_is_refused() {
+    let server = Server::new();
+    server.put_json("a", "[1]").await;
+    let etag = header(&server.get("a").send().await, "etag");
+    for (method, name, value) in [
+        (Method::POST, "if-match", "\"nope\""),
+        (Method::POST, "if-none-match", "*"),
+        (Method::PUT, "if-match", "*"),
+        (Method::DELETE, "if-match", "\"nope\""),
+        (Method::DELETE, "if-match", &etag),
+        (Method::DELETE, "if-none-match", "\"nope\""),
+    ] {
+        let request = server.request(method.clone(), "a").header(name, value);
+        let request = request.header("content-type", "application/json");
+        let response = request.body("[2]").send().await;
+        assert_eq!(response.status(), 412, "{method} {name}: {value}");
+        let problem: serde_json::Value = response.json().await;
+        assert_eq!(problem["code"], "precondition_failed");
+    }
+    assert_eq!(server.get("a").send().await.text().await, "[1]");
+    let read = server.get("a").header("if-match", "\"nope\"").send().await;
+    assert_eq!(read.status(), 412);
+    let read = server.get("a").header("if-match", &etag).send().await;
+    assert_eq!(read.status(), 200);
+    let delete = server.request(Method::DELETE, "a").header("if-match", "*");
+    assert_eq!(delete.send().await.status(), 204);
+}
+
+#[tokio::test]
+async fn a_put_under_if_none_match_only_creates() {
+    let server = Server::new();
+    let put = || {
+        let put = server
+            .request(Method::PUT, "a")
+            .header("if-none-match", "*");
+        put.header("content-type", "application/json").send()
+    };
+    assert_eq!(put().await.status(), 201);
+    assert_eq!(put().await.status(), 412);
+}
+
+#[tokio::test]
 async fn private_responses_are_not_for_shared_caches() {
     let server = Server::with(Options::new().private());
     server.put_json("a", "[1]").await;

@@ -50,6 +50,23 @@ async fn a_listing_does_not_name_a_source_that_is_not_granted() {
     }
 }
 
+#[tokio::test]
+async fn a_conflict_does_not_name_a_source_that_is_not_granted() {
+    let hub = Guarded::new();
+    hub.create(&["secret"]).await;
+    let fork = hub.as_one(Method::PUT, "/streams/b", "create:b;read:secret");
+    let fork = fork.header("stream-forked-from", "secret").send().await;
+    assert_eq!(fork.status(), 201);
+    let put = hub.as_one(Method::PUT, "/streams/b", "create:b");
+    let put = put.header("content-type", "application/json").send().await;
+    assert_eq!(put.status(), 409);
+    let text = put.text().await;
+    assert!(
+        text.contains("Stream-Forked-From") && !text.contains("secret"),
+        "{text}"
+    );
+}
+
 /// Returns the messages of items of `/events`.
 fn data(items: Vec<Value>) -> Vec<Value> {
     let data = items.into_iter().map(|mut item| item["data"].take());
