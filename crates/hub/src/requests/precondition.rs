@@ -70,10 +70,10 @@ mod tests {
 
     use super::*;
 
-    fn of(method: Method, sent: &[(header::HeaderName, &'static str)]) -> Option<Precondition> {
+    fn of(method: &Method, sent: &[(header::HeaderName, &'static str)]) -> Option<Precondition> {
         let sent = sent.iter().cloned();
         let headers = sent.map(|(name, value)| (name, HeaderValue::from_static(value)));
-        Precondition::of(&method, &headers.collect()).ok()
+        Precondition::of(method, &headers.collect()).ok()
     }
 
     #[test]
@@ -82,23 +82,23 @@ mod tests {
             for name in [header::IF_MATCH, header::IF_NONE_MATCH] {
                 for tag in ["\"a\"", "W/\"a\", \"b\"", "", "*, \"a\""] {
                     let sent = [(name.clone(), tag)];
-                    assert_eq!(of(method.clone(), &sent), None, "{method} {name}: {tag}");
+                    assert_eq!(of(&method, &sent), None, "{method} {name}: {tag}");
                 }
             }
-            assert_eq!(of(method, &[]), Some(Precondition::None));
+            assert_eq!(of(&method, &[]), Some(Precondition::None));
         }
         let tag = [(header::IF_MATCH, "\"a\"")];
-        assert_eq!(of(Method::GET, &tag), Some(Precondition::None));
+        assert_eq!(of(&Method::GET, &tag), Some(Precondition::None));
     }
 
     #[test]
     fn any_is_understood_where_it_can_be_true() {
         let new = [(header::IF_NONE_MATCH, " * ")];
-        assert_eq!(of(Method::PUT, &new), Some(Precondition::IsNew));
-        assert_eq!(of(Method::POST, &new), None);
+        assert_eq!(of(&Method::PUT, &new), Some(Precondition::IsNew));
+        assert_eq!(of(&Method::POST, &new), None);
         let existing = [(header::IF_MATCH, "*")];
-        assert_eq!(of(Method::DELETE, &existing), Some(Precondition::None));
-        assert_eq!(of(Method::PUT, &existing), None);
+        assert_eq!(of(&Method::DELETE, &existing), Some(Precondition::None));
+        assert_eq!(of(&Method::PUT, &existing), None);
         let is_new = Precondition::IsNew;
         assert!(is_new.judge(StatusCode::OK).is_some());
         assert!(is_new.judge(StatusCode::CREATED).is_none());
