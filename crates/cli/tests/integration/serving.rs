@@ -314,3 +314,26 @@ fn it_ends_at_sigterm_with_followers_and_publishers_connected() {
         assert_ne!(finish(follower).code, 0);
     }
 }
+
+#[test]
+fn a_variable_that_is_no_setting_is_reported_at_the_start_with_the_nearest_one() {
+    let mut command = headwater(&["serve", "--listen", "127.0.0.1:0", "--data", "memory"]);
+    command
+        .env("HEADWATER_LISTN", "0.0.0.0:1")
+        .env("HEADWATER_ROOT", "/a");
+    let mut hub = Hub::run(&mut command);
+    signal(&hub.process, "-TERM");
+    wait(&mut hub.process);
+    let mut stderr = String::new();
+    let said = hub
+        .process
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut stderr);
+    said.unwrap();
+    let wanted =
+        "HEADWATER_LISTN, which isn't a setting of Headwater; did you mean HEADWATER_LISTEN?";
+    assert!(stderr.contains(wanted), "{stderr}");
+    assert!(!stderr.contains("HEADWATER_ROOT"), "{stderr}");
+}
