@@ -122,6 +122,10 @@ fn an_invalid_setting_stops_the_start_with_its_name() {
         ("[limits]\nmesage_bytes = 1\n", "mesage_bytes"),
         ("durability = \"none\"\n", "expected one of `fsync`, `os`"),
         ("max_connections = 0\n", "max_connections"),
+        ("long_poll = \"20\"\n", "write 20s for seconds"),
+        ("memory_bytes = 0\n", "memory_bytes"),
+        ("[limits]\nbody_bytes = 0\n", "body_bytes"),
+        ("[limits]\nstreams = 0\n", "expected a nonzero"),
         (
             "public_url = \"example.com\"\n",
             "\"example.com\" is not a public URL",
