@@ -104,7 +104,6 @@ where
             embedders: cors.embedders(request.uri(), request.headers()),
             precondition: Precondition::None,
             is_head: request.method() == Method::HEAD,
-            is_own: request.uri().path() == "/openapi.json",
         };
         let admitted = seen.page.may(request.method(), request.headers());
         let admitted =
@@ -168,15 +167,15 @@ struct Seen {
     embedders: HeaderValue,
     precondition: Precondition,
     is_head: bool,
-    /// `true` for the hub's own document, which has nothing of a stream.
-    is_own: bool,
 }
 
 impl Seen {
     fn apply(self, cors: &Cors, response: &mut Response) {
         let is_error = response.status().is_client_error() || response.status().is_server_error();
         let headers = response.headers_mut();
-        protect(headers, self.embedders, self.is_own);
+        protect(headers, self.embedders);
+        retry_after(response);
+        let headers = response.headers_mut();
         if self.is_head || is_error {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
@@ -209,8 +208,8 @@ fn preflight(request: &Request, page: &Page) -> Option<Response> {
 }
 
 /// Sets security headers. Streams contain untrusted data: browsers must neither execute it nor
-/// guess its type. What is the hub's own needs no sandbox.
-fn protect(headers: &mut HeaderMap, embedders: HeaderValue, is_own: bool) {
+/// guess its type. What is the hub's own has a policy of its own already.
+fn protect(headers: &mut HeaderMap, embedders: HeaderValue) {
     const EMBEDDERS: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
     let safe = [
         (
@@ -224,9 +223,6 @@ fn protect(headers: &mut HeaderMap, embedders: HeaderValue, is_own: bool) {
         ),
     ];
     for (name, value) in safe {
-        if is_own && name == header::CONTENT_SECURITY_POLICY {
-            continue;
-        }
         headers.entry(name).or_insert(value);
     }
 }
