@@ -183,6 +183,7 @@ async fn invalid_stream_paths_are_refused() {
         400
     );
     assert_eq!(server.put("a%00", "text/plain", "").await.status(), 400);
+    assert_eq!(header(&third, "retry-after"), "1");
     assert_eq!(server.put("a%FF", "text/plain", "").await.status(), 400);
 }
 
