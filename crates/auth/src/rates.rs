@@ -9,6 +9,7 @@ use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
+use headwater_wire::amount;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::limits::LEAST_BYTES_PER_SECOND;
@@ -237,15 +238,7 @@ fn rate(text: &str) -> Result<Rate, String> {
 }
 
 fn amount(text: &str) -> Result<NonZeroU32, String> {
-    const UNITS: [(&str, u32); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
-    let text = text.trim();
-    let unit = UNITS
-        .into_iter()
-        .find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)));
-    let (number, unit) = unit.unwrap_or((text, 1));
-    let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-    let number = digits.then(|| number.parse::<u32>().ok()).flatten();
-    let amount = number.and_then(|number| number.checked_mul(unit));
+    let amount = amount::parse(text.trim()).and_then(|amount| amount.try_into().ok());
     amount.and_then(NonZeroU32::new).ok_or_else(|| {
         format!(
             "an amount is a whole number from 1 to {}, like `100` or `1MiB`",

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The variable that has the hub's secret for relays.
-const SECRET: &str = "HEADWATER_RELAY_SECRET";
+pub(crate) const SECRET: &str = "HEADWATER_RELAY_SECRET";
 
 /// The header of the hub's own token.
 const AUTHORIZATION: &str = "authorization";

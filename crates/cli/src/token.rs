@@ -8,9 +8,9 @@ use headwater_client::{Token, Url};
 use crate::exit::Failure;
 
 /// The variable that has a token.
-const TOKEN: &str = "HEADWATER_TOKEN";
+pub(crate) const TOKEN: &str = "HEADWATER_TOKEN";
 /// The variable that names a file with a token.
-const TOKEN_FILE: &str = "HEADWATER_TOKEN_FILE";
+pub(crate) const TOKEN_FILE: &str = "HEADWATER_TOKEN_FILE";
 
 #[derive(ClapArgs, Clone, Default)]
 #[command(next_help_heading = "Authentication")]

@@ -208,9 +208,10 @@ impl Error {
         /// start, so earlier items can be repeated.
         is_reset: Kind::Reset(_),
         /// Returns `true` if the server of many streams reports here that messages of a stream, or a
-        /// whole stream, are gone: an event of the type
-        /// [`headwater:trimmed`](crate::control::TRIMMED_EVENT) or
-        /// [`headwater:deleted`](crate::control::DELETED_EVENT), which is not an item.
+        /// whole stream, are gone, or were added elsewhere in the order: an event of the type
+        /// [`headwater:trimmed`](crate::control::TRIMMED_EVENT),
+        /// [`headwater:deleted`](crate::control::DELETED_EVENT) or
+        /// [`headwater:imported`](crate::control::IMPORTED_EVENT), which is not an item.
         /// [`notice`](Self::notice) returns it. The stream continues.
         is_notice: Kind::Notice(_),
     }

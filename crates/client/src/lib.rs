@@ -115,12 +115,12 @@ mod upload;
 /// application's events never begin with [`RESERVED_PREFIX`](control::RESERVED_PREFIX).
 pub mod control {
     pub use headwater_wire::sse::{
-        DELETED_EVENT, END_EVENT, END_ID, ERROR_EVENT, POSITION_EVENT, RESERVED_PREFIX,
-        RESET_EVENT, TRIMMED_EVENT,
+        DELETED_EVENT, END_EVENT, END_ID, ERROR_EVENT, IMPORTED_EVENT, POSITION_EVENT,
+        RESERVED_PREFIX, RESET_EVENT, TRIMMED_EVENT,
     };
 
-    /// Describes in words an event of the type [`TRIMMED_EVENT`] or [`DELETED_EVENT`] from a server
-    /// of many streams. Returns `None` for any other event.
+    /// Describes in words an event of the type [`TRIMMED_EVENT`], [`DELETED_EVENT`] or [`IMPORTED_EVENT`] from a
+    /// server of many streams. Returns `None` for any other event.
     #[must_use]
     pub fn notice(event: &crate::Event) -> Option<String> {
         crate::notice::Notice::of(event).map(|notice| notice.to_string())

@@ -8,8 +8,9 @@ use serde::Deserialize;
 use crate::problem::Plain;
 
 /// The members that are described, from the data of an event of the type
-/// [`TRIMMED_EVENT`](crate::control::TRIMMED_EVENT) or
-/// [`DELETED_EVENT`](crate::control::DELETED_EVENT).
+/// [`TRIMMED_EVENT`](crate::control::TRIMMED_EVENT),
+/// [`DELETED_EVENT`](crate::control::DELETED_EVENT) or
+/// [`IMPORTED_EVENT`](crate::control::IMPORTED_EVENT).
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Told {
@@ -24,7 +25,8 @@ pub(crate) struct Notice<'a>(&'a Event);
 impl<'a> Notice<'a> {
     /// Returns `None` if the event isn't a notice.
     pub(crate) fn of(event: &'a Event) -> Option<Self> {
-        (event.is_trimmed() || event.is_deleted()).then_some(Self(event))
+        let is_notice = event.is_trimmed() || event.is_deleted() || event.is_imported();
+        is_notice.then_some(Self(event))
     }
 }
 
@@ -43,6 +45,12 @@ impl fmt::Display for Notice<'_> {
                     "messages of {stream} were removed before they were received"
                 )
             }
+            _ if self.0.is_imported() => {
+                write!(
+                    f,
+                    "{stream} was imported, with messages that may not have been received"
+                )
+            }
             Some("expired") => write!(f, "{stream} has expired"),
             Some("forgotten") => {
                 f.write_str("streams have ended, and the server no longer knows which")
@@ -56,7 +64,7 @@ impl fmt::Display for Notice<'_> {
 mod tests {
     use headwater_wire::{
         Str,
-        sse::{DELETED_EVENT, TRIMMED_EVENT},
+        sse::{DELETED_EVENT, IMPORTED_EVENT, TRIMMED_EVENT},
     };
 
     use super::*;
@@ -86,6 +94,9 @@ mod tests {
         let forgotten = r#"{"id":"1","deleted":true,"reason":"forgotten"}"#;
         let unknown = "streams have ended, and the server no longer knows which";
         check(DELETED_EVENT, forgotten, Some(unknown));
+        let imported = r#"{"id":"1","stream":"a/b","imported":true}"#;
+        let told = "a/b was imported, with messages that may not have been received";
+        check(IMPORTED_EVENT, imported, Some(told));
         check(DELETED_EVENT, "no JSON", Some("a stream was deleted"));
     }
 }

@@ -105,9 +105,9 @@ pub use offload::{Abandoned, offload};
 pub use panics::catch;
 pub use problem::Problem;
 pub use raw::Raw;
-pub use request::{Hosts, NoHost, RequestOrigin, Undecodable};
 #[doc(hidden)]
-pub use request::{Twice, query_parameter};
+pub use request::{BadParameter, query_parameter, query_parameters};
+pub use request::{Hosts, NoHost, RequestOrigin, Undecodable};
 pub use serve::{
     Address, BodyClock, BoundAddress, NoNetwork, Serve, SlowBody, TrustedProxies, serve,
 };

@@ -1,4 +1,4 @@
-use std::{any::Any, error::Error, fmt};
+use std::{any::Any, error::Error, fmt, time::Duration};
 
 use axum::{
     body::Body,
@@ -39,6 +39,7 @@ struct Inner {
     instance: Option<String>,
     members: Map<String, Value>,
     permanent: bool,
+    retry_after: Option<Duration>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -57,6 +58,7 @@ impl Problem {
             instance: None,
             members: Map::new(),
             permanent: false,
+            retry_after: None,
             source: None,
         }))
     }
@@ -117,6 +119,24 @@ impl Problem {
     #[must_use]
     pub fn permanent(mut self) -> Self {
         self.0.permanent = true;
+        self
+    }
+
+    /// Sets `Retry-After` of the response, for a 429 or a 503: the time after which to try again, rounded up to
+    /// seconds. Headwater's clients wait for it and repeat a request that is safe to repeat.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use axum::response::IntoResponse;
+    /// use headwater::{Problem, StatusCode};
+    ///
+    /// let busy = Problem::new(StatusCode::SERVICE_UNAVAILABLE).retry_after(Duration::from_millis(1500));
+    /// assert_eq!(busy.into_response().headers()["retry-after"], "2");
+    /// ```
+    #[must_use]
+    pub fn retry_after(mut self, time: Duration) -> Self {
+        self.0.retry_after = Some(time);
         self
     }
 
@@ -294,6 +314,7 @@ impl<'de> Deserialize<'de> for Problem {
             instance,
             members,
             permanent: false,
+            retry_after: None,
             source: None,
         })))
     }
@@ -313,6 +334,12 @@ impl IntoResponse for Problem {
             header::CONTENT_TYPE,
             HeaderValue::from_static(Self::CONTENT_TYPE),
         );
+        if let Some(time) = self.0.retry_after {
+            let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, seconds.into());
+        }
         response
     }
 }

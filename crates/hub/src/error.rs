@@ -3,14 +3,16 @@
 use axum::response::{IntoResponse, Response};
 use headwater::{Operation, OperationOutput, Problem, StatusCode};
 use headwater_log::{Error, Mark, Published, Refusal};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::protocol::header_names;
+use crate::{limits::RETRY_AFTER, protocol::header_names};
 
 /// A failed request: a problem, with the headers that the protocol requires in addition.
 pub(crate) struct Failure {
     problem: Problem,
     headers: HeaderMap,
+    /// `true` if trying again has no use before something else changes.
+    is_lasting: bool,
 }
 
 impl Failure {
@@ -63,6 +65,12 @@ impl Failure {
         self
     }
 
+    /// Leaves out `Retry-After` of a 429 or a 503: trying again has no use before something else changes.
+    pub(crate) fn lasting(mut self) -> Self {
+        self.is_lasting = true;
+        self
+    }
+
     /// Returns the problem and the headers.
     pub(crate) fn into_parts(self) -> (Problem, HeaderMap) {
         (self.problem, self.headers)
@@ -79,19 +87,14 @@ impl From<Problem> for Failure {
         Self {
             problem,
             headers: HeaderMap::new(),
+            is_lasting: false,
         }
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let problem = problem(error);
-        match problem.status() {
-            StatusCode::SERVICE_UNAVAILABLE => {
-                Self::from(problem).header(header::RETRY_AFTER, HeaderValue::from_static("1"))
-            }
-            _ => problem.into(),
-        }
+        problem(error).into()
     }
 }
 
@@ -99,6 +102,9 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let mut response = self.problem.into_response();
         response.headers_mut().extend(self.headers);
+        if self.is_lasting {
+            response.extensions_mut().insert(Lasting);
+        }
         response
     }
 }
@@ -109,14 +115,26 @@ impl OperationOutput for Failure {
     }
 }
 
+/// A response's extension: trying again has no use before something else changes. A 429 or a 503 with it has no
+/// `Retry-After`.
+#[derive(Clone, Copy)]
+pub(crate) struct Lasting;
+
+/// The description of `Retry-After`.
+pub(crate) const RETRY_AFTER_TEXT: &str = "The number of seconds after which to try again. It is missing if that has no use \
+     before something else changes, as with a limit on subscriptions, and at `/readyz`, which is asked at regular times.";
+
+/// Returns the problem of a request that can be repeated soon, for 429 or 503.
+pub(crate) fn temporary(status: StatusCode, detail: impl Into<String>) -> Problem {
+    Problem::new(status).detail(detail).retry_after(RETRY_AFTER)
+}
+
 /// Returns the problem for something that runs on the owner of a shared log.
 pub(crate) fn not_owner(what: &str) -> Problem {
     let detail = format!(
         "{what} run on one of the hubs that share the log, its owner, and this hub isn't the owner now"
     );
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE)
-        .detail(detail)
-        .with("code", "not_owner")
+    temporary(StatusCode::SERVICE_UNAVAILABLE, detail).with("code", "not_owner")
 }
 
 /// Returns the problem for an error of the log.
@@ -140,7 +158,10 @@ pub(crate) fn problem(error: Error) -> Problem {
             false => problem,
         };
     };
-    let mut problem = Problem::new(status).detail(error.to_string());
+    let mut problem = match status {
+        StatusCode::SERVICE_UNAVAILABLE => temporary(status, error.to_string()),
+        _ => Problem::new(status).detail(error.to_string()),
+    };
     if error.is_storage_full() {
         problem = problem.with("code", "storage_full");
     }
@@ -280,6 +301,8 @@ pub(crate) fn offset_value(offset: Mark) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
+    use http::header;
+
     use super::*;
 
     #[test]
@@ -289,8 +312,8 @@ mod tests {
         assert_eq!(status(Error::unknown("no answer")), 500);
         assert_eq!(status(Error::storage("the disk failed")), 500);
         let retry_after = |error| {
-            let (_, headers) = Failure::from(error).into_parts();
-            headers.get(header::RETRY_AFTER).cloned()
+            let response = problem(error).into_response();
+            response.headers().get(header::RETRY_AFTER).cloned()
         };
         assert_eq!(retry_after(Error::unavailable("no leader")).unwrap(), "1");
         assert_eq!(retry_after(Error::unknown("no answer")), None);

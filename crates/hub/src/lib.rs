@@ -330,7 +330,8 @@ impl Hub {
             Some(_) => forward::describe(app, root).layer(ForwardLayer::new(&core)),
             None => app,
         };
-        app.with_state(core)
+        app.describe_all(http::response_layer::describe_retries)
+            .with_state(core)
     }
 
     /// Returns a layer for routes of the app whose handlers are [durable](Self::durable), or use `Hub::relay`. On

@@ -204,6 +204,9 @@ pub(crate) const IMPORT_PRODUCERS: usize = 1000;
 pub(crate) const IMPORT_AT_ONCE: usize = 32;
 pub(crate) const IMPORT_WAITING: usize = 4 << 20;
 
+/// Time after which to repeat a request that is refused with 429 or 503, if no other time is known.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
+
 /// Time in which the storage has to answer for the hub to be ready.
 pub(crate) const READY_PATIENCE: Duration = Duration::from_secs(5);
 

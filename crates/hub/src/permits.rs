@@ -5,6 +5,8 @@ use std::sync::Arc;
 use headwater::{Problem, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::error::temporary;
+
 /// A slot of a bounded resource, released on drop.
 pub(crate) type Permit = OwnedSemaphorePermit;
 
@@ -36,8 +38,7 @@ impl Permits {
     /// 429: all slots are taken.
     pub(crate) fn take(&self) -> Result<Permit, Problem> {
         Arc::clone(&self.free).try_acquire_owned().map_err(|_| {
-            Problem::new(StatusCode::TOO_MANY_REQUESTS)
-                .detail((self.detail)(self.limit))
+            temporary(StatusCode::TOO_MANY_REQUESTS, (self.detail)(self.limit))
                 .with("code", self.code)
                 .with("limit", self.limit)
         })

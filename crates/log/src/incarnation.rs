@@ -174,31 +174,55 @@ impl<P: FromStr<Err = Error>> FromStr for Mark<P> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lineage {
     own: Incarnation,
-    /// The incarnations inherited from sources, the first source first, each with the last offset
+    /// `None` for most streams.
+    past: Option<Arc<Past>>,
+}
+
+/// The incarnations before a stream's own one.
+#[derive(Debug, PartialEq, Eq)]
+struct Past {
+    /// Those of the offsets that the stream didn't begin itself, the first source first, each with the last offset
     /// that has it.
-    inherited: Option<Arc<[(Offset, Incarnation)]>>,
+    inherited: Box<[(Offset, Incarnation)]>,
+    /// Those that the stream itself had before it lost its newest messages.
+    before_losses: Box<[Incarnation]>,
 }
 
 impl Lineage {
     /// Creates the lineage of a stream that isn't a fork.
     #[must_use]
     pub fn new(own: Incarnation) -> Self {
-        Self {
-            own,
-            inherited: None,
-        }
+        Self { own, past: None }
     }
 
     /// Creates the lineage of a fork of a stream with this lineage. `parting` is the last offset
     /// that both share.
     #[must_use]
     pub fn fork(&self, own: Incarnation, parting: Offset) -> Self {
-        let older = self.inherited.as_deref().unwrap_or_default();
-        let kept = older.iter().take_while(|(last, _)| *last < parting);
+        self.part(own, parting, Box::default())
+    }
+
+    /// Creates the lineage of a stream with this lineage that has lost the messages after `parting`. Its later
+    /// messages have the incarnation `own`.
+    #[must_use]
+    pub(crate) fn after_loss(&self, own: Incarnation, parting: Offset) -> Self {
+        let earlier = self.past.as_ref().map(|past| &*past.before_losses);
+        let earlier = earlier.unwrap_or_default().iter().copied();
+        self.part(own, parting, earlier.chain([self.own]).collect())
+    }
+
+    fn part(&self, own: Incarnation, parting: Offset, before_losses: Box<[Incarnation]>) -> Self {
+        let older = self.past.as_ref().map(|past| &*past.inherited);
+        let kept = older.unwrap_or_default().iter();
+        let kept = kept.take_while(|(last, _)| *last < parting).copied();
         let nearest = (parting, self.at(parting).incarnation);
+        let past = Past {
+            inherited: kept.chain([nearest]).collect(),
+            before_losses,
+        };
         Self {
             own,
-            inherited: Some(kept.copied().chain([nearest]).collect()),
+            past: Some(past.into()),
         }
     }
 
@@ -208,9 +232,13 @@ impl Lineage {
     #[must_use]
     pub(crate) fn restored(own: Incarnation, marks: &[Mark]) -> Self {
         let inherited = marks.iter().map(|mark| (mark.at, mark.incarnation));
+        let past = Past {
+            inherited: inherited.collect(),
+            before_losses: Box::default(),
+        };
         Self {
             own,
-            inherited: Some(inherited.collect()),
+            past: Some(past.into()),
         }
     }
 
@@ -224,7 +252,8 @@ impl Lineage {
 
     /// Returns the incarnations that the stream didn't begin itself, each with the last offset that has it.
     pub(crate) fn inherited(&self) -> impl Iterator<Item = Mark> + '_ {
-        let inherited = self.inherited.as_deref().unwrap_or_default().iter();
+        let past = self.past.as_ref().map(|past| &*past.inherited);
+        let inherited = past.unwrap_or_default().iter();
         inherited.map(|&(at, incarnation)| Mark { at, incarnation })
     }
 
@@ -238,10 +267,10 @@ impl Lineage {
     #[must_use]
     #[inline]
     pub fn at(&self, at: Offset) -> Mark {
-        let incarnation = match &self.inherited {
+        let incarnation = match &self.past {
             None => self.own,
-            Some(inherited) => {
-                let older = inherited.iter().find(|(last, _)| at <= *last);
+            Some(past) => {
+                let older = past.inherited.iter().find(|(last, _)| at <= *last);
                 older.map_or(self.own, |(_, incarnation)| *incarnation)
             }
         };
@@ -273,6 +302,16 @@ impl Lineage {
         };
         last.is_none_or(|last| mark.at <= last.at)
             .then_some(mark.at)
+    }
+
+    /// Returns `true` if a mark that [isn't found](Self::find) is of this stream, after messages that it has lost: the log was
+    /// opened without its newest commits. If the stream lost messages several times and was hardly appended to
+    /// between, only the first loss is known.
+    #[must_use]
+    pub fn has_lost(&self, mark: Mark) -> bool {
+        let past = self.past.as_ref();
+        past.is_some_and(|past| past.before_losses.contains(&mark.incarnation))
+            && self.find(mark).is_none()
     }
 }
 

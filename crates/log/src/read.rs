@@ -187,9 +187,9 @@ pub struct Trimmed {
     pub damaged_from: Option<Offset>,
 }
 
-/// The end of a stream.
+/// The end of a stream; or its completion, if it was [restored](crate::Restore).
 ///
-/// It has its own position in the order of all streams, after all messages of the stream. A stream
+/// It has its own position in the order of all streams, after all messages that the stream has then. A stream
 /// that is hidden because it has [forks](crate::ForkFrom) has ended too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -200,9 +200,9 @@ pub struct Ended {
     pub stream: StreamName,
     /// The stream's [number](Info::id).
     pub id: u64,
-    /// Cause of the end.
+    /// Its cause.
     pub cause: EndCause,
-    /// Time of the end.
+    /// Its time.
     pub time: Timestamp,
     /// The offset after the stream's last message.
     pub tail: Mark,
@@ -215,13 +215,16 @@ impl Ended {
     }
 }
 
-/// Cause of a stream's end.
+/// Cause of an [`Ended`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndCause {
     /// The stream was [deleted](crate::Log::delete).
     Deleted,
     /// The stream [expired](crate::Expiry).
     Expired,
+    /// It is no end: the stream was [restored](crate::Restore), and is complete. A reader of the order that was past its
+    /// messages before that didn't get them.
+    Restored,
 }
 
 /// A range of the order of all streams.
@@ -233,7 +236,7 @@ pub struct OrderChunk {
     /// The streams that match and were trimmed in this range, in order: at most one notice per
     /// stream. Besides, the damaged messages in it.
     pub trimmed: Vec<Trimmed>,
-    /// The streams that match and ended in this range, in order.
+    /// The streams that match and ended in this range, or were restored, in order.
     pub ended: Vec<Ended>,
     /// The position before the newest end that the log [dropped](crate::Limits::ended), of any
     /// stream, if it is in this range. Some of the ends up to that position are missing from

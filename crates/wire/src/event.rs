@@ -73,6 +73,14 @@ impl Event {
         &*self.event == crate::sse::DELETED_EVENT
     }
 
+    /// Returns `true` if the event of a server of many streams reports that a stream was imported.
+    ///
+    /// See [`sse::IMPORTED_EVENT`](crate::sse::IMPORTED_EVENT).
+    #[must_use]
+    pub fn is_imported(&self) -> bool {
+        &*self.event == crate::sse::IMPORTED_EVENT
+    }
+
     /// Returns `true` if the event reports that the stream starts over, because the position from
     /// which the reader resumed doesn't belong to it.
     ///

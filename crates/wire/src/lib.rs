@@ -37,6 +37,8 @@
 //!
 //! Not here: sockets, timers and HTTP. The fuzz targets of every decoder are in `crates/fuzz`.
 
+#[doc(hidden)]
+pub mod amount;
 mod backoff;
 #[doc(hidden)]
 pub mod causes;

@@ -96,7 +96,7 @@ struct Limits {
     #[arg(long, value_name = "CALLS", value_parser = decimal)]
     rate: Option<f64>,
 
-    /// Time limit of a call with all its attempts: 1.5, 500ms, 2m; 0 disables it
+    /// Time limit of a call with all its attempts: 90s, 500ms, 2m; 0 disables it
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = duration)]
     timeout: Duration,
 

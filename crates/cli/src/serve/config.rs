@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    num::NonZeroUsize,
+    num::{NonZeroU64, NonZeroUsize},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -78,10 +78,10 @@ struct File {
     shutdown_deadline: Option<Time>,
     max_connections: Option<NonZeroUsize>,
     min_body_rate: Option<u32>,
-    body_grace: Option<Time>,
+    body_grace: Option<Span>,
     body_timeout: Option<Time>,
     write_timeout: Option<Time>,
-    memory_bytes: Option<u64>,
+    memory_bytes: Option<NonZeroU64>,
     reserve_bytes: Option<u64>,
     accept_missing_end: bool,
     accept_damage: bool,
@@ -97,19 +97,21 @@ struct File {
     upstream: upstream::UpstreamFile,
 }
 
+/// The section `limits` of the file. A limit of 0 is an error where nothing could be stored or called with it. Elsewhere
+/// it turns a part of the hub off.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Limits {
-    body_bytes: Option<usize>,
-    bodies_bytes: Option<usize>,
-    peer_bodies_bytes: Option<usize>,
-    line_bytes: Option<usize>,
+    body_bytes: Option<NonZeroUsize>,
+    bodies_bytes: Option<NonZeroUsize>,
+    peer_bodies_bytes: Option<NonZeroUsize>,
+    line_bytes: Option<NonZeroUsize>,
     response_bytes: Option<usize>,
     read_bytes: Option<usize>,
-    message_bytes: Option<usize>,
-    append_messages: Option<usize>,
+    message_bytes: Option<NonZeroUsize>,
+    append_messages: Option<NonZeroUsize>,
     schema_bytes: Option<usize>,
-    streams: Option<u64>,
+    streams: Option<NonZeroU64>,
     producers: Option<u32>,
     subscribers: Option<usize>,
     shared_bytes: Option<usize>,
@@ -123,11 +125,11 @@ struct Limits {
     #[cfg(feature = "gather")]
     gathers: Option<usize>,
     #[cfg(feature = "gather")]
-    gather_calls: Option<usize>,
+    gather_calls: Option<NonZeroUsize>,
     #[cfg(feature = "gather")]
-    gather_concurrency: Option<usize>,
+    gather_concurrency: Option<NonZeroUsize>,
     #[cfg(feature = "gather")]
-    gather_body_bytes: Option<usize>,
+    gather_body_bytes: Option<NonZeroUsize>,
 }
 
 /// A time as on the command line: `"20s"`, `"500ms"`.
@@ -138,6 +140,32 @@ impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         duration(&text).map(Self).map_err(D::Error::custom)
+    }
+}
+
+/// A [`Time`] that isn't 0, because nothing would work with 0.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span(Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Time(span) = Time::deserialize(deserializer)?;
+        match span.is_zero() {
+            true => Err(D::Error::custom("it is more than 0 here")),
+            false => Ok(Self(span)),
+        }
+    }
+}
+
+impl From<Time> for Duration {
+    fn from(Time(time): Time) -> Self {
+        time
+    }
+}
+
+impl From<Span> for Duration {
+    fn from(Span(span): Span) -> Self {
+        span
     }
 }
 
@@ -320,7 +348,7 @@ impl Limits {
         let mut limits = headwater_hub::Limits::default();
         set(&mut limits.body_bytes, self.body_bytes);
         set(&mut limits.bodies_bytes, self.bodies_bytes);
-        limits.peer_bodies_bytes = self.peer_bodies_bytes;
+        limits.peer_bodies_bytes = self.peer_bodies_bytes.map(Into::into);
         limits.peer_outgoing_bytes = self.peer_outgoing_bytes;
         set(&mut limits.append_messages, self.append_messages);
         set(&mut limits.line_bytes, self.line_bytes);
@@ -358,7 +386,7 @@ impl Limits {
         set(&mut limits.streams, self.streams);
         set(&mut limits.producers, self.producers);
         // A request's body is one append.
-        let most = self.body_bytes.unwrap_or(0);
+        let most = self.body_bytes.map_or(0, NonZeroUsize::get);
         limits.append_bytes = limits.append_bytes.max(most);
         limits
     }
@@ -372,23 +400,23 @@ pub(super) fn list<'a>(args: &'a [String], file: &'a [String]) -> &'a [String] {
 /// Sets an option of the hub to a time of the file, if it has one.
 pub(super) fn timed(
     hub: Options,
-    wanted: Option<Time>,
+    wanted: Option<impl Into<Duration>>,
     set: impl FnOnce(Options, Duration) -> Options,
 ) -> Options {
     match wanted {
-        Some(Time(wanted)) => set(hub, wanted),
+        Some(wanted) => set(hub, wanted.into()),
         None => hub,
     }
 }
 
-fn set<T>(setting: &mut T, wanted: Option<T>) {
+fn set<T>(setting: &mut T, wanted: Option<impl Into<T>>) {
     if let Some(wanted) = wanted {
-        *setting = wanted;
+        *setting = wanted.into();
     }
 }
 
-fn time_or(wanted: Option<Time>, seconds: u64) -> Duration {
-    wanted.map_or(Duration::from_secs(seconds), |Time(wanted)| wanted)
+fn time_or(wanted: Option<impl Into<Duration>>, seconds: u64) -> Duration {
+    wanted.map_or(Duration::from_secs(seconds), Into::into)
 }
 
 /// Parses the mode of a socket, as `chmod` does.

@@ -3,6 +3,7 @@
 mod auth;
 mod cluster;
 mod config;
+mod environment;
 mod exposure;
 mod logging;
 mod rates;
@@ -212,6 +213,7 @@ pub(crate) fn run(args: Serve) -> Result<(), Failure> {
     }
     let config = Config::read(args)?;
     logging::start(&config.log)?;
+    environment::warn();
     // Before the log is opened, because a mistake here is likely.
     let mut config = config;
     if let Some(auth) = &config.auth {

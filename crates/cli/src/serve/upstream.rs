@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::config::list;
 #[cfg(feature = "relay")]
-use super::config::{Time, timed};
+use super::config::{Span, timed};
 use crate::exit::Failure;
 
 // A doc comment here would replace the description of the command.
@@ -47,9 +47,9 @@ pub(super) struct Args {
 pub(super) struct UpstreamFile {
     allow: Vec<String>,
     #[cfg(feature = "relay")]
-    head_timeout: Option<Time>,
+    head_timeout: Option<Span>,
     #[cfg(feature = "relay")]
-    idle_timeout: Option<Time>,
+    idle_timeout: Option<Span>,
 }
 
 /// The section `relay` of the file.
@@ -58,7 +58,7 @@ pub(super) struct UpstreamFile {
 pub(super) struct RelayFile {
     secret: Option<String>,
     #[cfg(feature = "relay")]
-    ttl: Option<Time>,
+    ttl: Option<Span>,
 }
 
 // Without the secret.

@@ -33,6 +33,8 @@ pub(crate) fn headwater(args: &[&str]) -> Command {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command.env_remove("NO_COLOR");
+    // It is for tests of other crates, and a hub warns of variables that it doesn't know.
+    command.env_remove("HEADWATER_NATS_SERVER");
     command
 }
 

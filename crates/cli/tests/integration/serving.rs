@@ -122,6 +122,10 @@ fn an_invalid_setting_stops_the_start_with_its_name() {
         ("[limits]\nmesage_bytes = 1\n", "mesage_bytes"),
         ("durability = \"none\"\n", "expected one of `fsync`, `os`"),
         ("max_connections = 0\n", "max_connections"),
+        ("long_poll = \"20\"\n", "write 20s for seconds"),
+        ("memory_bytes = 0\n", "memory_bytes"),
+        ("[limits]\nbody_bytes = 0\n", "body_bytes"),
+        ("[limits]\nstreams = 0\n", "expected a nonzero"),
         (
             "public_url = \"example.com\"\n",
             "\"example.com\" is not a public URL",
@@ -313,4 +317,27 @@ fn it_ends_at_sigterm_with_followers_and_publishers_connected() {
         // Followers must not mistake a shutdown of the hub for the end of the stream.
         assert_ne!(finish(follower).code, 0);
     }
+}
+
+#[test]
+fn a_variable_that_is_no_setting_is_reported_at_the_start_with_the_nearest_one() {
+    let mut command = headwater(&["serve", "--listen", "127.0.0.1:0", "--data", "memory"]);
+    command
+        .env("HEADWATER_LISTN", "0.0.0.0:1")
+        .env("HEADWATER_ROOT", "/a");
+    let mut hub = Hub::run(&mut command);
+    signal(&hub.process, "-TERM");
+    wait(&mut hub.process);
+    let mut stderr = String::new();
+    let said = hub
+        .process
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut stderr);
+    said.unwrap();
+    let wanted =
+        "HEADWATER_LISTN, which isn't a setting of Headwater; did you mean HEADWATER_LISTEN?";
+    assert!(stderr.contains(wanted), "{stderr}");
+    assert!(!stderr.contains("HEADWATER_ROOT"), "{stderr}");
 }

@@ -4,7 +4,7 @@ use headwater_wire::Format;
 use http::{HeaderValue, StatusCode, Uri};
 
 use super::MediaRange;
-use crate::{Problem, Twice, query_parameter};
+use crate::{BadParameter, Problem, query_parameter};
 
 /// Query parameter for clients that can't set headers.
 const PARAMETER: &str = "format";
@@ -58,15 +58,15 @@ fn rank(format: Format) -> usize {
 pub(crate) enum Refusal {
     /// `?format=` names an unknown format.
     Unknown(String),
-    /// `?format=` is given twice.
-    Repeated(Twice),
+    /// `?format=` is given twice, or isn't UTF-8.
+    Parameter(BadParameter),
     /// `Accept` permits no available format.
     Unwanted,
 }
 
-impl From<Twice> for Refusal {
-    fn from(twice: Twice) -> Self {
-        Self::Repeated(twice)
+impl From<BadParameter> for Refusal {
+    fn from(bad: BadParameter) -> Self {
+        Self::Parameter(bad)
     }
 }
 
@@ -77,7 +77,7 @@ impl From<Refusal> for Problem {
                 StatusCode::BAD_REQUEST,
                 format!("the format {name:?} doesn't exist"),
             ),
-            Refusal::Repeated(twice) => (StatusCode::BAD_REQUEST, twice.to_string()),
+            Refusal::Parameter(bad) => (StatusCode::BAD_REQUEST, bad.to_string()),
             Refusal::Unwanted => (
                 StatusCode::NOT_ACCEPTABLE,
                 "none of the requested formats is offered".to_owned(),

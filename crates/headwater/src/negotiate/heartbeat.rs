@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, Uri};
 
-use crate::{Problem, Twice, query_parameter};
+use crate::{BadParameter, Problem, query_parameter};
 
 /// Name of the preference, and of the query parameter for clients that can't set headers.
 pub(crate) const NAME: &str = "heartbeat";
@@ -42,12 +42,12 @@ pub(super) fn wanted(uri: &Uri, headers: &HeaderMap) -> Result<Option<Duration>,
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NoInterval {
     Invalid(String),
-    Repeated(Twice),
+    Parameter(BadParameter),
 }
 
-impl From<Twice> for NoInterval {
-    fn from(twice: Twice) -> Self {
-        Self::Repeated(twice)
+impl From<BadParameter> for NoInterval {
+    fn from(bad: BadParameter) -> Self {
+        Self::Parameter(bad)
     }
 }
 
@@ -57,7 +57,7 @@ impl From<NoInterval> for Problem {
             NoInterval::Invalid(value) => Self::bad_request(format!(
                 "heartbeat is {value:?} in the query: it is a number of seconds, from 1 to 3600, or 0 for none"
             )),
-            NoInterval::Repeated(twice) => twice.into(),
+            NoInterval::Parameter(bad) => bad.into(),
         }
     }
 }
@@ -123,7 +123,7 @@ mod tests {
         }
         let twice = "/?heartbeat=3&heartbeat=3".parse().unwrap();
         let found = wanted(&twice, &HeaderMap::new());
-        assert!(matches!(found, Err(NoInterval::Repeated(_))), "{found:?}");
+        assert!(matches!(found, Err(NoInterval::Parameter(_))), "{found:?}");
         check("/?noheartbeat=3", &["heartbeats=3, heartbeat"], None);
     }
 }

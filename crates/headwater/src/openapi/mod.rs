@@ -49,6 +49,10 @@ impl Documents {
     }
 }
 
+/// The content security policy of the document. It has nothing from outside, so a page that shows it needs no sandbox,
+/// and may send requests to the app.
+const POLICY: &str = "base-uri 'none'; object-src 'none'";
+
 /// Returns the route of `GET /openapi.json`.
 pub(crate) fn route<S: Clone + Send + Sync + 'static>(documents: Arc<Documents>) -> Router<S> {
     let answer = async move |RawQuery(query): RawQuery| answer(&documents, query.as_deref());
@@ -58,7 +62,7 @@ pub(crate) fn route<S: Clone + Send + Sync + 'static>(documents: Arc<Documents>)
 fn answer(documents: &Documents, query: Option<&str>) -> Response {
     let asked = match query_parameter(query, "version") {
         Ok(asked) => asked,
-        Err(twice) => return Problem::from(twice).into_response(),
+        Err(bad) => return Problem::from(bad).into_response(),
     };
     let document = match asked.as_deref() {
         None => &documents.v3_2,
@@ -78,6 +82,10 @@ fn answer(documents: &Documents, query: Option<&str>) -> Response {
             HeaderValue::from_static("application/json"),
         ),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static(POLICY),
+        ),
     ];
     (headers, document.clone()).into_response()
 }

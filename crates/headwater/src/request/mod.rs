@@ -18,7 +18,7 @@ pub use self::{
     allowed_hosts::{Hosts, NoHost},
     encoding::Undecodable,
     origin::RequestOrigin,
-    parameter::{Twice, query_parameter},
+    parameter::{BadParameter, query_parameter, query_parameters},
 };
 pub(crate) use self::{host::is_authority, origin::Reached};
 

@@ -109,7 +109,7 @@ pub(super) fn ticket(parts: &Parts) -> Result<Option<String>, Denied> {
     if parts.method != Method::GET {
         return Ok(None);
     }
-    let ticket = query_parameter(parts.uri.query(), TICKET).map_err(Denied::Repeated)?;
+    let ticket = query_parameter(parts.uri.query(), TICKET).map_err(Denied::Parameter)?;
     Ok(ticket.map(Cow::into_owned))
 }
 

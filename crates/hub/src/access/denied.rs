@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
-use headwater::{Problem, StatusCode, Twice};
+use headwater::{BadParameter, Problem, StatusCode};
 use headwater_auth::{Action, AuthError};
 use headwater_log::Error;
 use http::{HeaderValue, header};
@@ -34,8 +34,8 @@ pub(crate) enum Denied {
     NoTickets(Arc<Error>),
     /// The app refuses the request.
     Refused(Refused),
-    /// The query has several tickets.
-    Repeated(Twice),
+    /// The query has several tickets, or one that isn't UTF-8.
+    Parameter(BadParameter),
     /// A page may have caused the request without its user's knowledge.
     ForeignPage,
 }
@@ -73,7 +73,7 @@ impl Denied {
                 }
             }
             Self::Refused(refused) => refused.problem(),
-            Self::Repeated(twice) => twice.clone().into(),
+            Self::Parameter(bad) => bad.clone().into(),
             Self::ForeignPage => Problem::new(StatusCode::FORBIDDEN)
                 .detail(
                     "a cookie authorizes a request that changes something only if its page is of the hub's own \
@@ -93,7 +93,7 @@ impl Denied {
             Self::NoKeys
             | Self::NoTickets(_)
             | Self::Refused(_)
-            | Self::Repeated(_)
+            | Self::Parameter(_)
             | Self::ForeignPage => return None,
         };
         HeaderValue::try_from(challenge).ok()

@@ -29,7 +29,7 @@ use serde::Serialize;
 use self::reading::{Notice, Reading};
 use crate::{
     Hub,
-    error::problem,
+    error::{RETRY_AFTER_TEXT, problem},
     ingest::{IngestRequest, Started, note},
     protocol::{media_type::is_json, path::name_of, public_url, read_query::Place},
     state::HubState,
@@ -329,6 +329,11 @@ impl<T: HasSchema> OperationOutput for Durable<T> {
         operation.error(
             StatusCode::TOO_MANY_REQUESTS,
             "The limit of running or followed streams is reached",
+        );
+        operation.reply_header(
+            StatusCode::TOO_MANY_REQUESTS,
+            "Retry-After",
+            RETRY_AFTER_TEXT,
         );
     }
 }

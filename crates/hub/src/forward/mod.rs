@@ -36,15 +36,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::future::Either;
-use headwater::{App, Problem, StatusCode};
-use http::{HeaderName, HeaderValue, Method, Uri, header, request::Parts};
+use headwater::{App, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Uri, request::Parts};
 use percent_encoding::percent_decode_str;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use self::sending::Sender;
 use crate::{
-    error::Failure,
+    error::{Failure, temporary},
     ingest::is_watched,
     options::advertised,
     ownership::{Ownership, Place},
@@ -55,9 +55,6 @@ use crate::{
 /// The header of a forwarded request, and of the response to one. The response's value identifies the log, so that
 /// only a hub of the log is believed.
 const FORWARDED: HeaderName = HeaderName::from_static("headwater-forwarded");
-
-/// The `Retry-After` of a request that the owner can't answer now.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 /// Marks a response whose request has to be answered by the owner.
 #[derive(Clone, Copy)]
@@ -73,8 +70,9 @@ pub(crate) fn to_owner() -> Response {
 
 /// Returns a refusal of a request that can be repeated.
 fn refusal(code: &str, detail: &str) -> Failure {
-    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail(detail);
-    Failure::from(problem.with("code", code)).header(header::RETRY_AFTER, RETRY_AFTER)
+    temporary(StatusCode::SERVICE_UNAVAILABLE, detail)
+        .with("code", code)
+        .into()
 }
 
 /// The layer that [`Hub::owner_layer`](crate::Hub::owner_layer) returns.
@@ -312,14 +310,11 @@ pub(crate) fn describe<S: Clone + Send + Sync + 'static>(app: App<S>, root: &str
             StatusCode::BAD_GATEWAY,
             "The hub that owns the log was lost with the request, which may have been carried out: `owner_lost`",
         );
-        let status = StatusCode::SERVICE_UNAVAILABLE;
         operation.error(
-            status,
+            StatusCode::SERVICE_UNAVAILABLE,
             "The hub that owns the log can't answer now: `no_owner`, `not_owner`, `owner_unreachable`, or `owner_lost` if \
              it was lost with a request that can be repeated",
         );
-        let text = "The number of seconds after which to repeat the request.";
-        operation.reply_header(status, "Retry-After", text);
     })
 }
 

@@ -8,12 +8,11 @@ use std::{
 use futures_core::Stream;
 use headwater::{Problem, StatusCode};
 use headwater_client::{Client, Egress, gather::GatherResults};
-use http::{HeaderValue, header};
 use parking_lot::Mutex;
 
 use super::result::Sent;
 use crate::{
-    error::Failure,
+    error::{Failure, temporary},
     limits::KEEP_CONNECTIONS,
     requests::{
         body::Held,
@@ -99,10 +98,9 @@ impl Run {
                     format!("too many of the {limit} concurrent gathers belong to this address")
                 }
             };
-            Failure::new(StatusCode::TOO_MANY_REQUESTS, detail)
+            Failure::from(temporary(StatusCode::TOO_MANY_REQUESTS, detail))
                 .with("code", "too_many_gathers")
                 .with("limit", limit)
-                .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
         })?;
         Ok(Self(Arc::new(Shared {
             held: Mutex::new(hub.bodies.hold(limits, peer)),

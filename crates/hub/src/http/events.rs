@@ -145,7 +145,8 @@ description! {
     replies {
         /// Messages. An event of the type `headwater:trimmed`, in NDJSON an object with `trimmed`,
         /// stands for trimmed or damaged messages; one of the type `headwater:deleted`, or an object with
-        /// `deleted`, reports a deleted stream; one of the type `headwater:reset`, or an object with
+        /// `deleted`, reports a deleted stream; one of the type `headwater:imported`, or an object with
+        /// `imported`, an imported stream; one of the type `headwater:reset`, or an object with
         /// `reset`, reports that the id to resume from is not this hub's, and that everything
         /// follows
         OK
@@ -194,6 +195,10 @@ description! {
 /// latest 65,536 ends are kept. A reader that resumes from before an older one receives a
 /// `headwater:deleted` with the `reason` `forgotten` and without `stream` in its place, and has to
 /// compare its state with the list of streams.
+///
+/// When a stream is imported, an event of the type `headwater:imported` (in NDJSON, a line with `imported`) has the
+/// offset after its last imported message. A reader that was connected during the import hasn't received these
+/// messages, and can read them in the stream itself. One that resumes from before the import has received them.
 ///
 /// An id identifies its hub. An id of another hub, or of this one before its data was removed,
 /// never skips anything: the response begins with an event of the type `headwater:reset` (in

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::timeout;
 
-use crate::{limits::READY_PATIENCE, state::HubState};
+use crate::{error::Failure, limits::READY_PATIENCE, state::HubState};
 
 /// The tag of the health operations.
 pub(crate) const TAG: &str = "health";
@@ -56,7 +56,14 @@ pub(crate) async fn healthz() -> Fresh<Health> {
 /// so that a load balancer can continue to send readers. `warnings` contains conditions that need
 /// attention although all requests are served, such as damaged data.
 #[operation]
-pub(crate) async fn readyz(State(core): State<Arc<HubState>>) -> Result<Fresh<Health>, Problem> {
+pub(crate) async fn readyz(State(core): State<Arc<HubState>>) -> Result<Fresh<Health>, Failure> {
+    // Clients would wait for a `Retry-After`, and a check is to answer now.
+    readiness(&core)
+        .await
+        .map_err(|problem| Failure::from(problem).lasting())
+}
+
+async fn readiness(core: &HubState) -> Result<Fresh<Health>, Problem> {
     let unavailable = |detail: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail(detail);
     match timeout(READY_PATIENCE, core.log.list("", None, 1)).await {
         Ok(Ok(_)) => match core.log.writable() {

@@ -200,6 +200,8 @@ description! {
         SERVICE_UNAVAILABLE
         /// The path, a header or a parameter is invalid
         BAD_REQUEST
+        /// The path has more than 1,024 bytes
+        URI_TOO_LONG
     }
 }
 

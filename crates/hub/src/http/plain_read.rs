@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::{cache, read::label};
 use crate::{
-    error::{Failure, offset_value},
+    error::{Failure, offset_value, temporary},
     fanout::{
         send_budget::Outgoing,
         stream::{CatchUp, PIECE_BYTES, Shape},
@@ -91,9 +91,7 @@ impl Read<'_> {
 
 fn busy() -> Failure {
     let detail = "too many large messages are being sent to other readers: try again later";
-    Failure::new(StatusCode::SERVICE_UNAVAILABLE, detail)
-        .with("code", "busy")
-        .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+    Failure::from(temporary(StatusCode::SERVICE_UNAVAILABLE, detail)).with("code", "busy")
 }
 
 /// Refuses messages of a new stream with the same name.

@@ -21,6 +21,8 @@ use tower_service::Service;
 
 use crate::{
     access::{Caller, Lease},
+    error::{Lasting, RETRY_AFTER_TEXT},
+    limits::RETRY_AFTER,
     options::Cors,
     protocol::path::RELAY,
     requests::{
@@ -46,6 +48,12 @@ const SHOWN: &str = "content-type, etag, location, producer-digest, producer-epo
                      producer-received-seq, producer-seq, ratelimit, ratelimit-policy, retry-after, stream-closed, stream-cursor, stream-error, stream-expires-at, stream-floor, \
                      stream-next-offset, stream-sse-data-encoding, stream-ttl, stream-up-to-date, content-location, \
                      upstream-content-type, upstream-status";
+
+/// The statuses of requests that are refused for a time.
+const RETRIED: [StatusCode; 2] = [
+    StatusCode::TOO_MANY_REQUESTS,
+    StatusCode::SERVICE_UNAVAILABLE,
+];
 
 /// Time in seconds for which browsers cache a preflight.
 const KEEP_PREFLIGHT: &str = "86400";
@@ -104,7 +112,6 @@ where
             embedders: cors.embedders(request.uri(), request.headers()),
             precondition: Precondition::None,
             is_head: request.method() == Method::HEAD,
-            is_own: request.uri().path() == "/openapi.json",
         };
         let admitted = seen.page.may(request.method(), request.headers());
         let admitted =
@@ -168,15 +175,14 @@ struct Seen {
     embedders: HeaderValue,
     precondition: Precondition,
     is_head: bool,
-    /// `true` for the hub's own document, which has nothing of a stream.
-    is_own: bool,
 }
 
 impl Seen {
     fn apply(self, cors: &Cors, response: &mut Response) {
         let is_error = response.status().is_client_error() || response.status().is_server_error();
+        retry_after(response);
         let headers = response.headers_mut();
-        protect(headers, self.embedders, self.is_own);
+        protect(headers, self.embedders);
         if self.is_head || is_error {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
@@ -208,9 +214,28 @@ fn preflight(request: &Request, page: &Page) -> Option<Response> {
     }
 }
 
+/// Adds a `Retry-After` to a 429 and a 503 without one, so that clients wait and try again. Not if the condition
+/// is [`Lasting`].
+fn retry_after(response: &mut Response) {
+    let is_temporary = RETRIED.contains(&response.status());
+    if is_temporary && response.extensions().get::<Lasting>().is_none() {
+        let headers = response.headers_mut();
+        headers
+            .entry(header::RETRY_AFTER)
+            .or_insert(RETRY_AFTER.as_secs().into());
+    }
+}
+
+/// Documents `Retry-After` of the errors that an operation has so far.
+pub(crate) fn describe_retries(_method: &str, _path: &str, operation: &mut Operation) {
+    for status in RETRIED {
+        operation.reply_header(status, "Retry-After", RETRY_AFTER_TEXT);
+    }
+}
+
 /// Sets security headers. Streams contain untrusted data: browsers must neither execute it nor
-/// guess its type. What is the hub's own needs no sandbox.
-fn protect(headers: &mut HeaderMap, embedders: HeaderValue, is_own: bool) {
+/// guess its type. What is the hub's own has a policy of its own already.
+fn protect(headers: &mut HeaderMap, embedders: HeaderValue) {
     const EMBEDDERS: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
     let safe = [
         (
@@ -224,9 +249,6 @@ fn protect(headers: &mut HeaderMap, embedders: HeaderValue, is_own: bool) {
         ),
     ];
     for (name, value) in safe {
-        if is_own && name == header::CONTENT_SECURITY_POLICY {
-            continue;
-        }
         headers.entry(name).or_insert(value);
     }
 }

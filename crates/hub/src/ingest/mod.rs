@@ -72,7 +72,7 @@ use self::{
     watchers::Watchers,
 };
 use crate::{
-    error::{not_owner, problem},
+    error::{not_owner, problem, temporary},
     permits::{Permit, Permits},
     protocol::path,
 };
@@ -384,7 +384,7 @@ impl Inner {
     /// Takes an ingest slot.
     fn permit(&self) -> Result<Permit, Problem> {
         if self.stopped.load(Ordering::Relaxed) {
-            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail("the hub ends"));
+            return Err(temporary(StatusCode::SERVICE_UNAVAILABLE, "the hub ends"));
         }
         if self.paused.load(Ordering::Relaxed) {
             return Err(not_owner("relays, stored gathers and durable handlers"));

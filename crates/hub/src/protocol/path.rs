@@ -1,9 +1,9 @@
 //! The URL of a stream: its name, and the root of the streams.
 
 use axum::extract::{FromRequestParts, RawPathParams};
-use headwater::{In, Operation, OperationInput, Problem};
+use headwater::{In, Operation, OperationInput, Problem, StatusCode};
 use headwater_auth::Identity;
-use headwater_log::StreamName;
+use headwater_log::{StreamName, limits::NAME_BYTES};
 use http::{HeaderValue, Uri, request::Parts};
 use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
@@ -68,7 +68,7 @@ impl StreamPath {
     /// [`Guarded`].
     ///
     /// # Errors
-    /// The path isn't UTF-8, or is no name of a stream.
+    /// The path isn't UTF-8, or is no name of a stream: 400; 414 if it is too long.
     pub(crate) async fn of(parts: &mut Parts) -> Result<Self, Problem> {
         let guarded = parts.extensions.get_mut::<Guarded>();
         if let Some(path) = guarded.and_then(|guarded| guarded.path.take()) {
@@ -79,6 +79,14 @@ impl StreamPath {
         let path = params.iter().find(|(name, _)| *name == "path");
         let (_, path) =
             path.ok_or_else(|| Problem::not_found("the path of a stream is missing"))?;
+        if path.len() > NAME_BYTES {
+            return Err(Problem::new(StatusCode::URI_TOO_LONG)
+                .detail(format!(
+                    "the path of a stream has {} bytes; the limit is {NAME_BYTES}",
+                    path.len()
+                ))
+                .with("limit", NAME_BYTES));
+        }
         Ok(Self {
             name: name_of(path)?,
             uri: public_url::uri(parts).clone(),
@@ -93,7 +101,13 @@ impl StreamPath {
 /// It contains an empty segment, `.` or `..` as a segment, or a control character; or it is too
 /// long, or is reserved.
 pub(crate) fn name_of(path: &str) -> Result<StreamName, Problem> {
-    let name = StreamName::new(path).map_err(crate::error::problem)?;
+    let name = StreamName::new(path).map_err(|error| {
+        let problem = Problem::bad_request(error.to_string());
+        match error.limit() {
+            Some(limit) => problem.with("limit", limit),
+            None => problem,
+        }
+    })?;
     if path.split('/').next() == Some(RESERVED) {
         return Err(Problem::not_found(format!(
             "paths under {RESERVED} are the hub's own"
@@ -167,6 +181,19 @@ struct Described {
 /// path, listed or followed.
 pub(crate) fn is_reserved(name: &str) -> bool {
     name.split('/').next() == Some(RESERVED)
+}
+
+/// Checks that a pattern can match streams of clients.
+///
+/// # Errors
+/// It has only the hub's own streams, which never match.
+pub(crate) fn check_pattern(text: &str) -> Result<(), String> {
+    match is_reserved(text) {
+        true => Err(format!(
+            "{text:?} matches nothing: streams under {RESERVED} are the hub's own"
+        )),
+        false => Ok(()),
+    }
 }
 
 #[cfg(test)]

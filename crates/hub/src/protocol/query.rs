@@ -8,7 +8,7 @@ use serde::{
 
 /// Defines a struct with a query's parameters. A field has the name of its parameter, the
 /// parameter's type in the document, and a function that parses its name and text. A function that
-/// returns `None` ignores the text. A parameter that is given twice is refused. Unknown parameters
+/// returns `None` ignores the text. A parameter that is given twice, or isn't UTF-8, is refused. Unknown parameters
 /// are ignored. `check` judges all of them together. The mark `(required)` is for the document.
 macro_rules! query {
     (
@@ -30,13 +30,14 @@ macro_rules! query {
         impl $query {
             $vis fn parse(query: &str) -> Result<Self, headwater::Problem> {
                 let mut parsed = Self::default();
-                for (name, text) in form_urlencoded::parse(query.as_bytes()) {
+                for (name, text) in headwater::query_parameters(query) {
                     match &*name {
                         $(stringify!($field) => {
                             if parsed.$field.is_some() {
-                                let detail = concat!(stringify!($field), " is given twice");
-                                return Err(headwater::Problem::bad_request(detail));
+                                return Err(headwater::BadParameter::twice(stringify!($field)).into());
                             }
+                            let text = text
+                                .ok_or(headwater::BadParameter::not_text(stringify!($field)))?;
                             parsed.$field = ($parse)(stringify!($field), &*text)?.into();
                         })*
                         _ => {}

@@ -72,7 +72,10 @@ impl Place {
             Self::Unknown(text) => (text.clone(), None),
         };
         let why = match offset {
-            None => Why::OtherStream,
+            None => match self {
+                Self::At(mark) if info.lineage.has_lost(*mark) => Why::Lost,
+                _ => Why::OtherStream,
+            },
             Some(offset) if offset < info.floor => Why::Trimmed,
             Some(offset) if offset > info.tail => Why::BeyondTail,
             Some(offset) => return Ok(offset),
@@ -92,6 +95,8 @@ impl Place {
 pub(crate) enum Why {
     /// The position belongs to another stream.
     OtherStream,
+    /// The messages before the position were in the stream, and a failure of the storage took them.
+    Lost,
     /// The position is past the tail.
     BeyondTail,
     /// The messages after it are gone.
@@ -140,7 +145,7 @@ impl Lost {
     /// Returns the response for a reader that can't be informed within the stream.
     pub(crate) fn problem(&self) -> Problem {
         let status = match self.why {
-            Why::OtherStream | Why::Trimmed => StatusCode::GONE,
+            Why::OtherStream | Why::Lost | Why::Trimmed => StatusCode::GONE,
             Why::BeyondTail => StatusCode::BAD_REQUEST,
         };
         let detail = format!("{}: start over with offset=-1", self.says());
@@ -150,7 +155,7 @@ impl Lost {
             .with("floor", self.floor.to_string());
         match self.why {
             Why::BeyondTail => problem.with("tail", self.tail.to_string()),
-            Why::OtherStream | Why::Trimmed => problem,
+            Why::OtherStream | Why::Lost | Why::Trimmed => problem,
         }
     }
 
@@ -161,6 +166,9 @@ impl Lost {
         match self.why {
             Why::OtherStream => format!(
                 "the position {asked:?} is of another stream, or of this one before it was deleted and created again"
+            ),
+            Why::Lost => format!(
+                "messages before the position {asked:?} were lost in a failure of the hub's storage, and others may have their offsets now"
             ),
             Why::BeyondTail => {
                 format!("the position {asked:?} is past the end of the stream, which is {tail}")

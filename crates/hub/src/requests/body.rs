@@ -6,7 +6,7 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use headwater::{SlowBody, StatusCode, Undecodable};
 use headwater_wire::causes;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::peer::{Full, Peer, Shares};
 use crate::{
-    error::Failure,
+    error::{Failure, temporary},
     limits::{BODY_PATIENCE, LONG_BODY, Limits, RESERVE, SMALL_BODY},
 };
 
@@ -92,9 +92,8 @@ impl Held {
             Full::All => "the server is receiving too many bytes at once",
             Full::Peer => "the server is receiving too many bytes at once from this address",
         };
-        Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, detail)
-            .with("code", "busy")
-            .header(header::RETRY_AFTER, HeaderValue::from_static("1")))
+        let problem = temporary(StatusCode::SERVICE_UNAVAILABLE, detail);
+        Err(problem.with("code", "busy").into())
     }
 
     /// Grows the account to `bytes`.
@@ -238,9 +237,8 @@ pub(crate) async fn next_of_many(body: &mut Body) -> Result<Option<Bytes>, Failu
         biased;
         () = headwater::shutting_down() => {
             let detail = "the server shuts down, and the rest of the body isn't read";
-            let failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, detail);
-            let failure = failure.with("code", "shutting_down");
-            Err(failure.header(header::RETRY_AFTER, HeaderValue::from_static("1")))
+            let problem = temporary(StatusCode::SERVICE_UNAVAILABLE, detail);
+            Err(problem.with("code", "shutting_down").into())
         }
         piece = next(body) => piece,
     }

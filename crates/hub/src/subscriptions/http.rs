@@ -23,6 +23,7 @@ use super::response_bodies::{AckView, Claimed, ErrorView, SubscriptionView};
 use super::state::{Config, Target};
 use super::webhooks;
 use crate::access::{Caller, Denied, Guards, Need};
+use crate::error::Lasting;
 
 /// The security scheme of a worker's acknowledgements.
 pub(super) const WAKE_TOKEN: &str = "wakeToken";
@@ -390,6 +391,10 @@ impl IntoResponse for Refusal {
             response
                 .headers_mut()
                 .insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        if matches!(self, Self::Limit(_)) {
+            // Until a subscription is deleted.
+            response.extensions_mut().insert(Lasting);
         }
         response
     }

@@ -118,7 +118,9 @@ pub(super) fn config(
     let pattern = match wanted.pattern.as_deref() {
         None | Some("") => None,
         Some(text) => {
-            let pattern = Pattern::new(text.strip_prefix('/').unwrap_or(text));
+            let text = text.strip_prefix('/').unwrap_or(text);
+            path::check_pattern(text).map_err(Refusal::Invalid)?;
+            let pattern = Pattern::new(text);
             Some(pattern.map_err(|error| Refusal::Invalid(error.to_string()))?)
         }
     };

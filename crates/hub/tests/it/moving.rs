@@ -503,6 +503,8 @@ async fn a_line_and_the_number_of_moves_are_limited() {
     for status in [200, 200, 200, 200, 429] {
         let response = server.client.get("/export").send().await;
         assert_eq!(response.status(), status);
+        let is_told = response.headers().contains_key("retry-after");
+        assert_eq!(is_told, status == 429);
         open.push(response);
     }
     drop(open);

@@ -1,6 +1,6 @@
 //! Positions of other streams, of the past and of the future: none of them skips messages silently.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use headwater::Format;
 use headwater_hub::{Hub, Options};
@@ -104,7 +104,7 @@ async fn a_position_of_another_stream_or_the_future_resets_the_reader() {
 }
 
 /// Runs `work` on a hub over the log in this folder, with `a` of five messages, and ends the hub.
-fn process(folder: &std::path::Path, work: impl AsyncFnOnce(&Server)) {
+fn process(folder: &Path, work: impl AsyncFnOnce(&Server)) {
     // A runtime simulates a process: dropping it aborts all its tasks.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -144,6 +144,45 @@ fn positions_are_valid_after_a_restart_but_not_after_the_data_were_wiped() {
         let mut events = events.last_event_id(&order).stream::<Value>().await;
         assert_eq!(told(events.next_event().await)["reason"], "other_order");
         assert_eq!(events.take(9).await.len(), 5);
+    });
+}
+
+#[test]
+fn a_position_after_messages_that_were_lost_says_so() {
+    let (folder, earlier) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let options = DiskOptions::default;
+    let over = |log: DiskLog| Server::over(Arc::new(log), Clock::system(), None, Options::new());
+    let copy = |name: &Path| {
+        let (from, to) = (folder.path().join("log"), earlier.path().join("log"));
+        std::fs::create_dir_all(&to).unwrap();
+        std::fs::copy(from.join(name), to.join(name)).unwrap();
+    };
+    runtime.block_on(async {
+        let server = over(DiskLog::open(folder.path(), options()).expect("it opens"));
+        server.put_json("a", "[0,1]").await;
+        for file in std::fs::read_dir(folder.path().join("log")).unwrap() {
+            copy(Path::new(&file.unwrap().file_name()));
+        }
+        server.post_json("a", "[2]").await;
+        let lost = server.at("a", 3);
+        // The file that says which commits were acknowledged.
+        copy(Path::new("commits"));
+        let mut options = options();
+        options.accept_missing_end = true;
+        let log = DiskLog::open(earlier.path(), options).expect("it opens");
+        assert_eq!(log.recovery().missing, 1);
+        let server = over(log);
+        starts_over(&server, &lost, "lost", 410, &[0, 1]).await;
+        server.post_json("a", "[3,4]").await;
+        starts_over(&server, &lost, "lost", 410, &[0, 1, 3, 4]).await;
+        let kept = server
+            .events("a?live=false")
+            .last_event_id(&server.at("a", 1));
+        assert_eq!(kept.stream::<u64>().await.take(9).await, [1, 3, 4]);
     });
 }
 

@@ -43,13 +43,53 @@ async fn the_length_of_a_path_is_limited() {
     let server = Server::new();
     let longest = "p".repeat(headwater_log::limits::NAME_BYTES);
     assert_eq!(server.put(&longest, "text/plain", "").await.status(), 201);
-    assert_eq!(
-        server
-            .put(&format!("{longest}p"), "text/plain", "")
-            .await
-            .status(),
-        413
-    );
+    let too_long = format!("{longest}p");
+    let refused = server.put(&too_long, "text/plain", "").await;
+    assert_eq!(refused.status(), 414);
+    assert_eq!(refused.json::<Value>().await["limit"], 1024);
+    // A name that isn't in the URL is a value like others.
+    let fork = server.request(Method::PUT, "fork");
+    let fork = fork.header("stream-forked-from", &format!("/streams/{too_long}"));
+    let refused = fork.send().await;
+    assert_eq!(refused.status(), 400);
+    assert_eq!(refused.json::<Value>().await["limit"], 1024);
+}
+
+#[tokio::test]
+async fn a_parameter_that_is_not_utf_8_is_refused() {
+    let server = Server::new();
+    server.put_json("a", "[1]").await;
+    for query in ["cursor=%ff", "live=%C3", "format=%ff", "since=%ff"] {
+        let refused = server.get(&format!("a?{query}")).send().await;
+        assert_eq!(refused.status(), 400, "{query}");
+        let problem = refused.json::<Value>().await;
+        let detail = problem["detail"].as_str().unwrap_or_default();
+        assert!(detail.contains("is not UTF-8"), "{query}: {problem}");
+    }
+    assert_eq!(server.get("a?other=%ff").send().await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_pattern_of_the_hubs_own_streams_is_refused() {
+    let server = Server::new();
+    for (pattern, status) in [
+        ("__ds/**", 400),
+        ("__ds", 400),
+        ("__dsx/**", 200),
+        ("**", 200),
+    ] {
+        let events = server
+            .client
+            .get(&format!("/events?stream={pattern}&live=false"));
+        assert_eq!(events.send().await.status(), status, "{pattern}");
+    }
+    server.put_json("w", "").await;
+    for (pattern, status) in [("__ds/**", 400), ("/__ds/x", 400), ("__dsx/**", 201)] {
+        let put = server.request(Method::PUT, "__ds/subscriptions/s");
+        let body = json!({ "type": "pull-wake", "pattern": pattern, "wake_stream": "w" });
+        let response = put.json(&body).send().await;
+        assert_eq!(response.status(), status, "{pattern}");
+    }
 }
 
 #[tokio::test]
@@ -143,6 +183,7 @@ async fn the_number_of_live_readers_is_limited() {
     let second = server.lines("a").stream::<u64>().await;
     let third = server.events("a").send().await;
     assert_eq!(third.status(), 429);
+    assert_eq!(header(&third, "retry-after"), "1");
     assert_eq!(third.json::<Value>().await["limit"], 2);
     let poll = "a?offset=now&live=long-poll";
     assert_eq!(server.get(poll).send().await.status(), 429);

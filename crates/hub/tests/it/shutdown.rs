@@ -4,8 +4,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use headwater::test::TestClient;
 use headwater_hub::{Hub, Options};
 use headwater_log::{MemoryLog, MemoryOptions};
+use http::Method;
+use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -23,7 +26,7 @@ async fn an_upload_of_lines_is_told_what_was_stored_when_the_server_shuts_down()
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let app = hub.app().into_router();
-    let client = headwater::test::TestClient::new(app.clone());
+    let client = TestClient::new(app.clone());
     let server = headwater::serve(app, listener)
         .quiet()
         .shutdown_on(async { drop(stopped.await) });
@@ -47,6 +50,69 @@ async fn an_upload_of_lines_is_told_what_was_stored_when_the_server_shuts_down()
     }
     server.await.unwrap().unwrap();
     assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn an_import_is_told_what_was_stored_when_the_server_shuts_down_and_continues_after_it() {
+    let start = || {
+        let log = Arc::new(MemoryLog::new(MemoryOptions::default()));
+        let app = Hub::with_options(Arc::clone(&log) as _, Options::new()).app();
+        let app = app.into_router();
+        (log, TestClient::new(app.clone()), app)
+    };
+    let (_, source, _) = start();
+    let messages: Vec<u32> = (0..10_000).collect();
+    for (path, body) in [("a", "[1,2]".to_owned()), ("b", format!("{messages:?}"))] {
+        let path = format!("/streams/{path}");
+        let put = source.request(Method::PUT, &path);
+        let put = put.header("content-type", "application/json").body(body);
+        assert_eq!(put.send().await.status(), 201);
+    }
+    let export = source.get("/export").send().await.text().await;
+    let half = export.lines().take(8000);
+    let half: String = half.flat_map(|line| [line, "\n"]).collect();
+
+    let (log, client, app) = start();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = headwater::serve(app, listener)
+        .quiet()
+        .shutdown_on(async { drop(stopped.await) });
+    let server = tokio::spawn(server.into_future());
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /import HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n",
+        half.len()
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    socket.write_all(half.as_bytes()).await.unwrap();
+    socket.write_all(b"\r\n").await.unwrap();
+    // It is reserved once a part of it is stored.
+    while client.get("/streams/b").send().await.status() != 503 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    stop.send(()).unwrap();
+    let mut answer = String::new();
+    let read = timeout(Duration::from_secs(5), socket.read_to_string(&mut answer));
+    read.await.expect("it hung").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    for part in ["\"shutting_down\"", "\"imported\":1", "retry-after: 1"] {
+        assert!(answer.contains(part), "{answer}");
+    }
+    server.await.unwrap().unwrap();
+
+    let hub = Hub::with_options(log, Options::new());
+    let client = TestClient::new(hub.app().into_router());
+    let again = client.request(Method::POST, "/import").body(export);
+    let summary: Value = again.send().await.json().await;
+    assert_eq!(
+        (&summary["imported"], &summary["unchanged"]),
+        (&1.into(), &1.into()),
+        "{summary}"
+    );
+    let copy: Vec<u32> = client.get("/streams/b").send().await.json().await;
+    assert_eq!(copy, messages);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
-use headwater_hub::{Hub, Options};
+use headwater_hub::{Hub, Limits, Options};
 use http::Method;
 use ring::signature::{ED25519, UnparsedPublicKey};
 use serde_json::{Value, json};
@@ -588,4 +588,17 @@ async fn reserved_streams_have_no_path() {
         .request(Method::PUT, "fork")
         .header("stream-forked-from", &format!("/streams/{name}"));
     assert!(fork.send().await.status().is_client_error());
+}
+
+#[tokio::test]
+async fn a_limit_on_subscriptions_is_no_reason_to_try_again() {
+    let mut limits = Limits::default();
+    limits.subscriptions = 0;
+    let server = Server::with(Options::new().limits(limits));
+    let put = server.request(Method::PUT, "__ds/subscriptions/s");
+    let body = json!({ "type": "pull-wake", "pattern": "a", "wake_stream": "w" });
+    server.put_json("w", "").await;
+    let refused = put.json(&body).send().await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(!refused.headers().contains_key("retry-after"));
 }

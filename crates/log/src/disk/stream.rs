@@ -123,7 +123,7 @@ impl Stream {
         let own = identity.stream(id);
         let lineage = birth.lineage(own, source.as_ref().map(|source| &source.lineage));
         let lineage = partings.iter().fold(lineage, |lineage, parting| {
-            lineage.fork(identity.stream(parting.id), parting.at)
+            lineage.after_loss(identity.stream(parting.id), parting.at)
         });
         // The stored expiry is an upper bound. The last use is computed from it.
         let used = match birth.settings.expiry {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! n = a number as LEB128
-//! end    cause u8 (0 deleted, 1 expired) │ id n │ time n │ tail n │ incarnation of the tail n │ name (length n, bytes)
+//! end    cause u8 (0 deleted, 1 expired, 2 restored) │ id n │ time n │ tail n │ incarnation of the tail n │ name (length n, bytes)
 //! ```
 
 use super::{Cursor, Malformed, put_bytes, put_number};
@@ -14,12 +14,14 @@ use crate::read::{EndCause, Ended};
 
 const DELETED: u8 = 0;
 const EXPIRED: u8 = 1;
+const RESTORED: u8 = 2;
 
 pub(crate) fn encode(end: &Ended) -> Vec<u8> {
     let mut out = Vec::with_capacity(48 + end.stream.as_str().len());
     out.push(match end.cause {
         EndCause::Deleted => DELETED,
         EndCause::Expired => EXPIRED,
+        EndCause::Restored => RESTORED,
     });
     for number in [
         end.id,
@@ -38,6 +40,7 @@ pub(crate) fn decode(position: u64, value: &[u8]) -> Result<Ended, Malformed> {
     let cause = match cursor.byte()? {
         DELETED => EndCause::Deleted,
         EXPIRED => EndCause::Expired,
+        RESTORED => EndCause::Restored,
         _ => return Err(Malformed),
     };
     let (id, time) = (cursor.number()?, Timestamp(cursor.number()?));
@@ -65,13 +68,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_end_round_trips(numbers: [u64; 4], name in "[a-z]{1,9}(/[a-z]{1,9}){0,3}", is_expired: bool) {
+        fn an_end_round_trips(numbers: [u64; 4], name in "[a-z]{1,9}(/[a-z]{1,9}){0,3}", cause in 0..3_usize) {
             let [position, id, time, tail] = numbers;
             let end = Ended {
                 position: Position::new(position),
                 stream: StreamName::new(&name).unwrap(),
                 id,
-                cause: if is_expired { EndCause::Expired } else { EndCause::Deleted },
+                cause: [EndCause::Deleted, EndCause::Expired, EndCause::Restored][cause],
                 time: Timestamp(time),
                 tail: Mark { at: Offset::new(tail), incarnation: Identity::new(id).stream(id) },
             };

@@ -43,8 +43,8 @@ impl Ends {
 }
 
 impl<S: Stored> Machine<S> {
-    /// Adds the end of a stream to the order of all streams. Drops old ends to make room.
-    fn note_end(&mut self, id: u64, cause: EndCause) {
+    /// Adds the end of a stream, or its completion, to the order of all streams. Drops old ends to make room.
+    pub(super) fn note_end(&mut self, id: u64, cause: EndCause) {
         let time = self.now;
         let position = *self.head.borrow();
         let stream = &self.by_id[&id];

@@ -100,6 +100,7 @@ impl<S: Stored> Machine<S> {
                 stream.state.hidden = false;
                 stream.state.restoring = false;
                 self.publish(id, false);
+                self.note_end(id, EndCause::Restored);
                 self.trim(id);
                 self.reschedule(id);
                 id

@@ -295,6 +295,8 @@ fn a_missing_acknowledged_commit_is_an_error_unless_accepted() {
         // The offsets of lost messages aren't those of new ones.
         let offsets = [0, 1, 2, 3, 4].map(|at| found(at).map(Offset::number));
         assert_eq!(offsets, [Some(0), Some(1), None, None, None]);
+        let lost = [0, 1, 2, 3].map(|at| lineage.has_lost(before.at(Offset::new(at))));
+        assert_eq!(lost, [false, false, true, true]);
         let tail = lineage.at(Offset::new(4));
         assert_eq!(lineage.find(tail), Some(tail.at));
         let of_fork = run(log.info(&name("fork"))).unwrap();
@@ -303,6 +305,9 @@ fn a_missing_acknowledged_commit_is_an_error_unless_accepted() {
             Some(Offset::new(1))
         );
         assert_eq!(of_fork.lineage.find(tail), None);
+        // The fork has lost nothing.
+        assert!(!of_fork.lineage.has_lost(before.at(Offset::new(2))));
+        assert!(!lineage.has_lost(tail) && !lineage.has_lost(of_fork.at(Offset::new(9))));
         assert!(run(log.info(&other)).unwrap().id > before.id + 1000);
         // A reader of the order at a lost position gets all that is new.
         let chunk = run(log.read_order(lost_position, usize::MAX, None)).unwrap();
@@ -344,6 +349,7 @@ fn a_second_loss_parts_a_stream_again() {
             // Every second one is of a lost message.
             let expected = (index % 2 == 0).then_some(mark.at);
             assert_eq!(info.lineage.find(*mark), expected, "round {round}, {index}");
+            assert_eq!(info.lineage.has_lost(*mark), expected.is_none());
         }
         let of_closed = run(log.info(&closed)).unwrap().lineage;
         assert_eq!(

@@ -25,6 +25,7 @@ fn told(chunk: &OrderChunk) -> Vec<String> {
         let cause = match end.cause {
             EndCause::Deleted => "deleted",
             EndCause::Expired => "expired",
+            EndCause::Restored => "restored",
         };
         format!("{} {} {cause}", end.position.number(), end.stream)
     })

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use headwater_log::{
-    Append, Clock, Create, Expiry, Identity, Image, Limits, Log, Mark, MemoryLog, Message, Offset,
-    Outcome, Position, Producer, ProducerImage, ReadFrom, Refusal, Restore, Restored, Settings,
-    StreamName, limits,
+    Append, Clock, Create, EndCause, Expiry, Identity, Image, Limits, Log, Mark, MemoryLog,
+    Message, Offset, Outcome, Position, Producer, ProducerImage, ReadFrom, Refusal, Restore,
+    Restored, Settings, StreamName, limits,
 };
 
 use crate::ops::memory;
@@ -82,6 +82,11 @@ fn a_restored_stream_continues_as_the_original() {
             let before = from.info(&stream).await.unwrap();
             let done = restore(log, &stream, steps(&from, &stream).await).await;
             assert_eq!((done.tail, done.complete), (before.tail, true));
+            // Readers of the order that were past its messages are told.
+            let order = log.read_order(Position::START, usize::MAX, None).await;
+            let ends = order.unwrap().ended;
+            let ends: Vec<_> = ends.iter().map(|end| (end.cause, end.tail.at)).collect();
+            assert_eq!(ends, [(EndCause::Restored, before.tail)]);
             let mut copy = log.image(&stream).await.unwrap();
             // Its own incarnation.
             copy.0.marks.pop();

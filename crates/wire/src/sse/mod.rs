@@ -52,6 +52,10 @@ pub const TRIMMED_EVENT: &str = "headwater:trimmed";
 /// expired.
 pub const DELETED_EVENT: &str = "headwater:deleted";
 
+/// The type of the event that reports to a reader of many streams that a stream was imported from another
+/// server, with messages that the reader may not have received.
+pub const IMPORTED_EVENT: &str = "headwater:imported";
+
 /// Returns `true` if an event type or event id is reserved for Headwater.
 #[must_use]
 pub fn is_reserved(name: &str) -> bool {

@@ -156,6 +156,32 @@ fn an_unknown_name_is_an_error_with_its_location() {
 }
 
 #[test]
+fn a_limit_with_which_nothing_could_be_stored_is_an_error_and_others_turn_a_part_off() {
+    for name in [
+        "body_bytes",
+        "bodies_bytes",
+        "peer_bodies_bytes",
+        "line_bytes",
+        "message_bytes",
+        "append_messages",
+        "streams",
+    ] {
+        let error = toml::from_str::<File>(&format!("[limits]\n{name} = 0\n")).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains(name) && text.contains("expected a nonzero"),
+            "{text}"
+        );
+        toml::from_str::<File>(&format!("[limits]\n{name} = 1\n")).unwrap();
+    }
+    toml::from_str::<File>("memory_bytes = 0\n").unwrap_err();
+    let error = toml::from_str::<File>("body_grace = \"0\"\n").unwrap_err();
+    assert!(error.to_string().contains("more than 0"), "{error}");
+    let off = "[limits]\nsubscribers = 0\nsubscriptions = 0\ningest_jobs = 0\nschema_bytes = 0\n";
+    toml::from_str::<File>(off).unwrap();
+}
+
+#[test]
 fn limits_reach_the_hub_and_the_log() {
     let file = "[limits]\nbody_bytes = 100000000\nmessage_bytes = 7\n";
     let config = lay(&[], file);

@@ -68,7 +68,7 @@ enum What {
     Trimmed {
         damaged_from: Option<Mark>,
     },
-    /// The stream was deleted or has expired.
+    /// The stream was deleted, has expired, or was imported.
     Ended(EndCause, Timestamp),
 }
 
@@ -77,7 +77,7 @@ impl Item {
         matches!(&self.of, Some(of) if matches!(of.what, What::Message(_)))
     }
 
-    /// Returns `true` if it reports the end of a stream.
+    /// Returns `true` if it reports the end of a stream, or its import.
     fn is_end(&self) -> bool {
         self.of
             .as_ref()
@@ -164,6 +164,12 @@ pub(crate) async fn batches(log: &dyn Log, read: OrderChunk) -> Result<Vec<Batch
                 if let Some(info) = known.info(gap.stream, gap.id).await? {
                     let damaged_from = gap.damaged_from.map(|from| info.at(from));
                     builder.add(info, id, gap.floor, What::Trimmed { damaged_from });
+                }
+            }
+            // Its later messages may be in the same batch, with the type of the stream.
+            Read::Ended(end) if end.cause == EndCause::Restored => {
+                if let Some(info) = known.info(end.stream, end.id).await? {
+                    builder.add(info, id, end.tail.at, What::Ended(end.cause, end.time));
                 }
             }
             Read::Ended(end) => builder.end(&end, id),

@@ -8,7 +8,7 @@ use headwater::Format;
 use headwater_log::{EndCause, Mark, Position, Timestamp};
 use headwater_wire::{
     json,
-    sse::{DELETED_EVENT, POSITION_EVENT, RESET_EVENT, TRIMMED_EVENT},
+    sse::{DELETED_EVENT, IMPORTED_EVENT, POSITION_EVENT, RESET_EVENT, TRIMMED_EVENT},
 };
 use memchr::memchr2;
 use schemars::JsonSchema;
@@ -31,6 +31,7 @@ pub(crate) enum Sent<'a> {
     Event(Event<'a>),
     Trimmed(Trimmed<'a>),
     Deleted(Deleted<'a>),
+    Imported(Imported<'a>),
     Reset(Reset<'a>),
 }
 
@@ -141,6 +142,28 @@ pub(crate) struct Deleted<'a> {
     time: Option<String>,
 }
 
+/// A stream was imported from another hub. A reader that was connected meanwhile hasn't received its messages up to
+/// `offset`. They can be read in the stream itself.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Imported")]
+pub(crate) struct Imported<'a> {
+    /// The position after it in the hub's global order, for `after` and `Last-Event-ID`.
+    #[serde(serialize_with = "text")]
+    #[schemars(with = "String")]
+    id: Mark<Position>,
+    /// The path of the stream.
+    stream: &'a str,
+    /// The offset after the last imported message.
+    #[serde(serialize_with = "text")]
+    #[schemars(with = "String")]
+    offset: Mark,
+    /// Always `true`.
+    #[schemars(extend("const" = true))]
+    imported: bool,
+    /// The time at which it was complete (RFC 3339).
+    time: String,
+}
+
 /// The reason for which a stream ended.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -188,7 +211,7 @@ pub(crate) enum Content<'a> {
     },
     /// This message was trimmed, and all before it, or those from an offset on are damaged.
     Trimmed { damaged_from: Option<Mark> },
-    /// The stream was deleted or has expired.
+    /// The stream was deleted, has expired, or was imported.
     Ended { cause: EndCause, time: Timestamp },
 }
 
@@ -213,15 +236,26 @@ pub(crate) fn encode(format: Format, letter: Letter<'_>, out: &mut Vec<u8>) {
             return notice(format, TRIMMED_EVENT, id, &trimmed, out);
         }
         Content::Ended { cause, time } => {
+            let reason = match cause {
+                EndCause::Deleted => Gone::Deleted,
+                EndCause::Expired => Gone::Expired,
+                EndCause::Restored => {
+                    let imported = Imported {
+                        id,
+                        stream,
+                        offset,
+                        imported: true,
+                        time: time::format(time),
+                    };
+                    return notice(format, IMPORTED_EVENT, id, &imported, out);
+                }
+            };
             let deleted = Deleted {
                 id,
                 stream: Some(stream),
                 offset: Some(offset),
                 deleted: true,
-                reason: match cause {
-                    EndCause::Deleted => Gone::Deleted,
-                    EndCause::Expired => Gone::Expired,
-                },
+                reason,
                 time: Some(time::format(time)),
             };
             return notice(format, DELETED_EVENT, id, &deleted, out);

@@ -3,7 +3,11 @@
 use headwater_auth::{Action, Grants, StreamPattern as Pattern};
 use headwater_log::{StreamName, limits::NAME_BYTES};
 
-use crate::{error::Failure, limits::EVENT_PATTERN_BYTES, protocol::path::is_reserved};
+use crate::{
+    error::Failure,
+    limits::EVENT_PATTERN_BYTES,
+    protocol::path::{check_pattern, is_reserved},
+};
 
 /// See [`Patterns::key`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -36,6 +40,7 @@ impl Patterns {
             if text.len() > NAME_BYTES {
                 return refuse(format!("a pattern's {}", text.len()), NAME_BYTES);
             }
+            check_pattern(text).map_err(Failure::bad_request)?;
             let pattern = Pattern::new(text)
                 .map_err(|why| Failure::bad_request(format!("{text:?} is not a pattern: {why}")))?;
             patterns.push(pattern);

@@ -17,7 +17,7 @@ use super::{
     ring::{EndReason, ReadOutcome},
 };
 use crate::{
-    error::problem,
+    error::{problem, temporary},
     fanout::send_budget::{self, Key, Outgoing},
     limits::{EVENTS_CHUNK_BYTES, EVENTS_LEAST_READ_BYTES, EVENTS_READ_BYTES, EVENTS_SILENT},
     requests::rates::Seat,
@@ -278,9 +278,7 @@ impl Sending {
 
 fn ended(over: EndReason) -> Problem {
     match over {
-        EndReason::Closed => {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail("the hub is shutting down")
-        }
+        EndReason::Closed => temporary(StatusCode::SERVICE_UNAVAILABLE, "the hub is shutting down"),
         EndReason::Failed => Problem::new(StatusCode::INTERNAL_SERVER_ERROR),
     }
 }

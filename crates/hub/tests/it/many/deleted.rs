@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use headwater::Format;
 use headwater_hub::Options;
-use headwater_log::{Clock, MemoryLog, MemoryOptions};
+use headwater_log::{Clock, MemoryLog, MemoryOptions, Offset, Restore, StreamName};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -214,5 +214,52 @@ async fn many_concurrent_deletions_are_reported_in_order() {
                 assert_eq!(event["id"], server.order(n as u64 + 2));
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_reader_is_told_of_an_import_that_it_was_past() {
+    let source = Server::new();
+    source.put_json("moved", "[1,2]").await;
+    let name: StreamName = "moved".parse().expect("it is a name");
+    let (image, _) = source.log.image(&name).await.expect("it is there");
+    for server in Server::of_each_kind() {
+        server.put_json("here", "[0]").await;
+        let live = server.many("stream=*&after=now", Format::Ndjson);
+        let mut live = live.stream::<Value>().await;
+        let restore = async |step| server.log.restore(&name, step).await.expect("it is right");
+        restore(Restore::Begin(Box::new(image.clone()))).await;
+        restore(Restore::Messages {
+            at: Offset::START,
+            times: vec![START; 2],
+            messages: vec!["1".into(), "2".into()],
+        })
+        .await;
+        server.post_json("here", "9").await;
+        let here = event(&server, 4, "here", 2, &json!(9));
+        assert_eq!(live.take(1).await, std::slice::from_ref(&here));
+        restore(Restore::End).await;
+        server.post_json("moved", "3").await;
+        let notice = json!({
+            "id": server.order(5), "stream": "moved", "offset": server.at("moved", 2), "imported": true,
+            "time": "2027-01-15T08:00:00Z",
+        });
+        let new = event(&server, 6, "moved", 3, &json!(3));
+        assert_eq!(live.take(2).await, [notice.clone(), new.clone()]);
+        // One that resumes from before the import has all, and its messages have the stream's type.
+        let after = |stream, n| format!("stream={stream}&after={}", server.order(n));
+        let message = |n: u64| event(&server, 1 + n, "moved", n, &json!(n));
+        let all = [message(1), message(2), here, notice, new.clone()];
+        assert_eq!(server.all(&after("*", 1)).await, all);
+        assert_eq!(server.all(&after("*", 4)).await, all[3..]);
+        assert_eq!(server.all(&after("here", 1)).await, all[2..3]);
+        // From the start, nothing is missing.
+        let all = server.all("stream=moved").await;
+        assert_eq!(all, [message(1), message(2), new]);
+        // Of a stream that is gone, only the end is sent.
+        server.delete("moved").await;
+        let rest = server.all(&after("moved", 1)).await;
+        assert_eq!(rest.len(), 1, "{rest:?}");
+        assert_eq!(rest[0]["deleted"], true);
     }
 }

@@ -17,6 +17,7 @@ async fn concurrent_relays_are_limited_before_the_upstream_is_called() {
     let server = Server::with(options().limits(limits));
     let path = server.relayed("", &upstream.url).await;
     let response = server.relay("", "GET", &upstream.url).send().await;
+    assert_eq!(header(&response, "retry-after"), "1");
     refused(response, 429, "TOO_MANY_RELAYS").await;
     assert_eq!(upstream.calls().len(), 1);
     assert_eq!(

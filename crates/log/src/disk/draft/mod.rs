@@ -37,7 +37,7 @@ struct Change {
     /// `true` if the state differs from the committed one.
     changed: bool,
     created: bool,
-    /// The cause of its end in this draft. It can't be used after it.
+    /// The cause of its end in this draft, after which it can't be used; or [`EndCause::Restored`].
     end: Option<EndCause>,
     /// `true` if the stream is removed for good.
     ended: bool,
@@ -258,15 +258,21 @@ impl<'a> Draft<'a> {
         Ok(true)
     }
 
-    /// Ends a stream that is in use: hides it if it has forks, and removes it otherwise. Removing
-    /// the last fork of a hidden source removes the source too.
-    fn end(&mut self, at: usize, cause: EndCause) -> Result<(), Error> {
+    /// Adds the end of a stream, or its completion, to the order of all streams.
+    fn note_end(&mut self, at: usize, cause: EndCause) -> Result<(), Error> {
         if self.ends.is_none() {
             self.ends = Some(self.store.ends()?);
         }
+        self.changes[at].end = Some(cause);
+        Ok(())
+    }
+
+    /// Ends a stream that is in use: hides it if it has forks, and removes it otherwise. Removing
+    /// the last fork of a hidden source removes the source too.
+    fn end(&mut self, at: usize, cause: EndCause) -> Result<(), Error> {
         // The end of an incomplete stream isn't noted, as its beginning wasn't.
         if !self.changes[at].state.restoring {
-            self.changes[at].end = Some(cause);
+            self.note_end(at, cause)?;
         }
         self.changes[at].state.hidden = true;
         self.changes[at].changed = true;

@@ -156,6 +156,6 @@ impl Draft<'_> {
         change.changed = true;
         change.used = true;
         change.restored = true;
-        Ok(())
+        self.note_end(at, EndCause::Restored)
     }
 }

@@ -9,6 +9,7 @@ use crate::disk::format::log_head::{self, Head};
 use crate::disk::format::record::{self, Record};
 use crate::encoding::{birth, producer, state};
 use crate::grouping;
+use crate::read::EndCause;
 
 use super::{Draft, Sealed};
 
@@ -59,7 +60,9 @@ impl Draft<'_> {
                 continue;
             }
             self.write(&mut written, at);
-            if let Some(cause) = self.changes[at].end {
+            let change = &self.changes[at];
+            let restored = change.restored.then_some(EndCause::Restored);
+            if let Some(cause) = change.end.or(restored) {
                 let position = written.commit.position + written.commit.count;
                 ended.push(self.ended(at, cause, position));
                 written.commit.count += 1;
