@@ -283,10 +283,13 @@ impl Handler {
     fn http2_permit(&self) -> Result<OwnedSemaphorePermit, Box<Response>> {
         let permit = Arc::clone(&self.settings.http2_requests).try_acquire_owned();
         permit.map_err(|_| {
-            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE).detail(
-                "the server has as many requests over HTTP/2 as it may; try again in a second",
-            );
-            Box::new(([(header::RETRY_AFTER, "1")], problem.with("code", "busy")).into_response())
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE)
+                .detail(
+                    "the server has as many requests over HTTP/2 as it may; try again in a second",
+                )
+                .with("code", "busy")
+                .retry_after(Duration::from_secs(1));
+            Box::new(problem.into_response())
         })
     }
 }
