@@ -8,7 +8,7 @@ pub(super) struct Size {
     /// Number of values, including the value itself and the names of members.
     pub(super) values: u64,
     /// Total length of its strings and names, in bytes.
-    strings: u64,
+    pub(super) strings: u64,
 }
 
 impl Size {
@@ -41,11 +41,6 @@ impl Size {
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
-    }
-
-    /// Returns the number of values plus one for every eight bytes of strings.
-    pub(super) fn weight(self) -> u64 {
-        self.values + self.strings / 8
     }
 
     /// Returns the minimum length of its JSON text: one byte for each value, and one to separate it
