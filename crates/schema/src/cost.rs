@@ -1,6 +1,6 @@
 //! The size of a value, from which the cost of a check is computed.
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 /// The size of a value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -9,6 +9,30 @@ pub(super) struct Size {
     pub(super) values: u64,
     /// Total length of its strings and names, in bytes.
     pub(super) strings: u64,
+    /// Number of numbers that are large (see [`is_large`]).
+    pub(super) large_numbers: u64,
+}
+
+/// Returns `true` if the arithmetic of `multipleOf` may be slow for a number: it is exact, and
+/// fast only for operands of up to 38 digits.
+pub(super) fn is_large(number: &Number) -> bool {
+    const LARGE: f64 = 1e16;
+    number.as_f64().is_none_or(|number| number.abs() >= LARGE)
+}
+
+/// Returns the steps of a `multipleOf` for each number, and those in addition for a large one.
+pub(super) fn of_multiple(multiple: f64) -> (u64, u64) {
+    /// Steps of the division of two fractions with numerators and denominators of 1,000 bits.
+    const SLOW: u64 = 256;
+    /// Decimal places up to which the division by a fraction is fast.
+    const PLACES: usize = 20;
+    // An `f64` is written without an exponent.
+    let text = multiple.to_string();
+    match text.split_once('.') {
+        None => (1, 0),
+        Some((_, decimals)) if decimals.len() <= PLACES => (4, SLOW),
+        Some(_) => (SLOW, SLOW),
+    }
 }
 
 impl Size {
@@ -24,6 +48,8 @@ impl Size {
         Self {
             values: bytes / 2 + 1,
             strings: bytes,
+            // `1e99` and a comma.
+            large_numbers: bytes / 5 + 1,
         }
     }
 
@@ -39,7 +65,8 @@ impl Size {
                     self.add(member);
                 }
             }
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+            Value::Number(number) => self.large_numbers += u64::from(is_large(number)),
+            Value::Null | Value::Bool(_) => {}
         }
     }
 

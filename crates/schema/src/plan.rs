@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     MAX_COMPILED_PATTERN,
-    cost::Size,
+    cost::{self, Size},
     options,
     pattern::Pattern,
     reference::{Names, escape},
@@ -44,6 +44,8 @@ struct Rates {
     value: u64,
     /// For every eight bytes of strings.
     string: u64,
+    /// For each large number, in addition.
+    large: u64,
 }
 
 /// One subschema.
@@ -77,6 +79,10 @@ pub(super) struct Node {
 struct Weight {
     /// For every value: constants that it is compared with.
     value: u64,
+    /// For every number.
+    number: u64,
+    /// For a large number, in addition.
+    large: u64,
     /// For every eight bytes of a string, without those of patterns.
     string: u64,
     /// For every member of an object: names and patterns that its name is compared with.
@@ -274,7 +280,11 @@ impl Plan {
         };
         let of_values = size.values.saturating_mul(rates.value);
         let of_strings = size.strings.saturating_mul(rates.string) / 8;
-        of_values.saturating_add(of_strings).saturating_mul(times)
+        let of_numbers = size.large_numbers.saturating_mul(rates.large);
+        of_values
+            .saturating_add(of_strings)
+            .saturating_add(of_numbers)
+            .saturating_mul(times)
     }
 
     fn sum_rates(&self) -> Rates {
@@ -285,7 +295,7 @@ impl Plan {
         };
         let of_values = |node: &Node| {
             let weight = node.weight;
-            1 + weight.value + weight.member + weight.item
+            1 + weight.value + weight.number + weight.member + weight.item
         };
         let hidden = self.hidden.iter().map(|pattern| pattern.cost().steps);
         Rates {
@@ -294,6 +304,7 @@ impl Plan {
                 self.sum(of_patterns).saturating_add(outside),
                 u64::saturating_add,
             ),
+            large: self.sum(|node| node.weight.large),
         }
     }
 
@@ -352,6 +363,8 @@ impl Node {
             Value::String(text) => parts(text.len() / 8, weight.string),
             Value::Array(items) => parts(items.len(), weight.item),
             Value::Object(members) => parts(members.len(), weight.member),
+            Value::Number(number) if cost::is_large(number) => weight.number + weight.large,
+            Value::Number(_) => weight.number,
             _ => 0,
         };
         of_parts.saturating_add(1 + weight.value)
@@ -416,8 +429,14 @@ impl Weight {
         let matched = ["format", "contentEncoding", "contentMediaType"]
             .iter()
             .any(|key| lone.get(key).is_some());
+        let (number, large) = lone
+            .get("multipleOf")
+            .and_then(Value::as_f64)
+            .map_or((0, 0), cost::of_multiple);
         Self {
             value: (compared + names) / COMPARISONS_PER_STEP,
+            number,
+            large,
             string: u64::from(matched),
             member: length("patternProperties"),
             item: u64::from(

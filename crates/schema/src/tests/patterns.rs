@@ -135,3 +135,26 @@ fn a_patterns_cost_is_bounded_by_the_states_that_may_be_active() {
     }
     assert!(steps("((((((a?){1000}){1000}){1000}){1000}){1000}){1000}") > u64::MAX / 2);
 }
+
+#[test]
+fn the_arithmetic_of_large_fractions_is_charged() {
+    let all = |range: std::ops::Range<i32>| {
+        let all = range.map(|n| format!(r#"{{"multipleOf":1e-{n}}}"#));
+        let all: Vec<_> = all.collect();
+        let text = format!(r#"{{"items":{{"allOf":[{}]}}}}"#, all.join(","));
+        serde_json::from_str::<Value>(&text).unwrap()
+    };
+    let items = |number: &str| vec![format!("[{}]", vec![number; 40_000].join(","))];
+    assert_eq!(steps(&all(260..320), &items("1e308")), None);
+    assert_eq!(steps(&all(2..20), &items("1e308")), None);
+    for (schema, number) in [
+        (all(2..3), "12345.67"),
+        (all(9..10), "0.000000005"),
+        (all(9..10), "5e-9"),
+        (all(2..5), "-19.99"),
+        (json!({"items": {"multipleOf": 5}}), "18446744073709551615"),
+    ] {
+        let taken = steps(&schema, &items(number)).unwrap();
+        assert!(taken <= 8 * 40_000, "{number}: {taken}");
+    }
+}
