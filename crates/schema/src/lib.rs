@@ -320,6 +320,14 @@ fn options() -> ValidationOptions<'static> {
         .should_ignore_unknown_formats(true)
         // schemars' format of an `IpAddr`.
         .with_format("ip", |text: &str| text.parse::<std::net::IpAddr>().is_ok())
+        .with_format("regex", is_regex)
+}
+
+/// Returns `true` if a text has the format `regex`, with at most 64 named groups: the name of each
+/// is compared with all others.
+fn is_regex(text: &str) -> bool {
+    const NAMED_GROUPS: usize = 64;
+    text.matches("(?<").nth(NAMED_GROUPS).is_none() && jsonschema_regex::is_valid_ecma_regex(text)
 }
 
 fn build(document: &Value) -> Result<Validator, SchemaError> {

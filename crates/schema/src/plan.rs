@@ -426,9 +426,16 @@ impl Weight {
                 .iter()
                 .map(|key| length(key))
                 .sum::<u64>();
-        let matched = ["format", "contentEncoding", "contentMediaType"]
-            .iter()
-            .any(|key| lone.get(key).is_some());
+        // JSON in a string is parsed, and so is a regular expression.
+        let is_regex = lone.get("format").is_some_and(|it| it == "regex");
+        let string = match () {
+            () if is_regex => 16,
+            () if lone.get("contentMediaType").is_some() => 4,
+            () => ["format", "contentEncoding"]
+                .iter()
+                .any(|key| lone.get(key).is_some())
+                .into(),
+        };
         let (number, large) = lone
             .get("multipleOf")
             .and_then(Value::as_f64)
@@ -437,7 +444,7 @@ impl Weight {
             value: (compared + names) / COMPARISONS_PER_STEP,
             number,
             large,
-            string: u64::from(matched),
+            string,
             member: length("patternProperties"),
             item: u64::from(
                 lone.get("uniqueItems")

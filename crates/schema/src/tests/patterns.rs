@@ -158,3 +158,19 @@ fn the_arithmetic_of_large_fractions_is_charged() {
         assert!(taken <= 8 * 40_000, "{number}: {taken}");
     }
 }
+
+#[test]
+fn a_text_of_the_format_regex_has_few_named_groups() {
+    let groups = |count: usize| {
+        json!(
+            (0..count)
+                .map(|n| format!("(?<a{n}>b)"))
+                .collect::<String>()
+        )
+    };
+    let schema = json!({"format": "regex"});
+    check(schema.clone(), groups(64), &[]);
+    check(schema.clone(), json!("(?=a)b{2}"), &[]);
+    assert_eq!(faults(&schema, &groups(65)).len(), 1);
+    assert_eq!(faults(&schema, &json!("(")).len(), 1);
+}
