@@ -7,7 +7,8 @@ use std::sync::{
 
 /// A budget of steps for checks.
 ///
-/// A step is the application of one subschema to one part of a value. A schema from outside can
+/// A step is the application of one subschema to one part of a value, or what takes as long: visits
+/// of eight states of a regular expression, or a part of a slow `multipleOf`. A schema from outside can
 /// require many at each part (an `anyOf` of 900 constants), so the size of a request says little
 /// about the cost of its check. A budget grows with the checked text. All checks of a request may
 /// share one, so that a thousand small messages cost no more than one large one.

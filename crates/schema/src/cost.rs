@@ -1,6 +1,6 @@
 //! The size of a value, from which the cost of a check is computed.
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 /// The size of a value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -8,7 +8,31 @@ pub(super) struct Size {
     /// Number of values, including the value itself and the names of members.
     pub(super) values: u64,
     /// Total length of its strings and names, in bytes.
-    strings: u64,
+    pub(super) strings: u64,
+    /// Number of numbers that are large (see [`is_large`]).
+    pub(super) large_numbers: u64,
+}
+
+/// Returns `true` if the arithmetic of `multipleOf` may be slow for a number: it is exact, and
+/// fast only for operands of up to 38 digits.
+pub(super) fn is_large(number: &Number) -> bool {
+    const LARGE: f64 = 1e16;
+    number.as_f64().is_none_or(|number| number.abs() >= LARGE)
+}
+
+/// Returns the steps of a `multipleOf` for each number, and those in addition for a large one.
+pub(super) fn of_multiple(multiple: f64) -> (u64, u64) {
+    /// Steps of the division of two fractions with numerators and denominators of 1,000 bits.
+    const SLOW: u64 = 256;
+    /// Decimal places up to which the division by a fraction is fast.
+    const PLACES: usize = 20;
+    // An `f64` is written without an exponent.
+    let text = multiple.to_string();
+    match text.split_once('.') {
+        None => (1, 0),
+        Some((_, decimals)) if decimals.len() <= PLACES => (4, SLOW),
+        Some(_) => (SLOW, SLOW),
+    }
 }
 
 impl Size {
@@ -24,6 +48,8 @@ impl Size {
         Self {
             values: bytes / 2 + 1,
             strings: bytes,
+            // `1e99` and a comma.
+            large_numbers: bytes / 5 + 1,
         }
     }
 
@@ -39,13 +65,9 @@ impl Size {
                     self.add(member);
                 }
             }
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+            Value::Number(number) => self.large_numbers += u64::from(is_large(number)),
+            Value::Null | Value::Bool(_) => {}
         }
-    }
-
-    /// Returns the number of values plus one for every eight bytes of strings.
-    pub(super) fn weight(self) -> u64 {
-        self.values + self.strings / 8
     }
 
     /// Returns the minimum length of its JSON text: one byte for each value, and one to separate it

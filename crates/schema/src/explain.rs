@@ -107,18 +107,17 @@ impl<'p> Search<'p, '_> {
     }
 
     /// Reports the faults under keywords that depend only on the value itself.
-    fn explain_lone(&self, node: &Node, value: &Value, path: &Path<'_>, found: &mut Found) {
-        let Some(validator) = node.lone.validator() else {
-            return;
-        };
+    fn explain_lone(&mut self, node: &Node, value: &Value, path: &Path<'_>, found: &mut Found) {
+        let matches = self.matches(node, value);
         if found.is_full() {
-            found.more += usize::from(!validator.is_valid(value));
+            found.more += usize::from(!matches || !node.lone.is_valid(value));
             return;
         }
-        let all: Vec<_> = validator
-            .iter_errors(value)
-            .map(|it| fault_text::of(&it))
-            .collect();
+        let errors = node.lone.validator().into_iter();
+        let errors = errors.flat_map(|validator| validator.iter_errors(value));
+        let mut all: Vec<_> = errors.map(|it| fault_text::of(&it)).collect();
+        let unmatched = node.pattern.as_ref().filter(|_| !matches);
+        all.extend(unmatched.map(|pattern| fault_text::unmatched(value, pattern.text())));
         // `enum` and `const` make the reports of `type` and the others redundant.
         let options = all
             .iter()
@@ -147,7 +146,7 @@ impl<'p> Search<'p, '_> {
         found: &mut Found,
     ) {
         let here = Path::Member(path, name);
-        for id in Self::member_schemas(node, name) {
+        for id in self.member_schemas(node, name) {
             if self.valid(id, member) {
                 continue;
             }

@@ -56,6 +56,17 @@ pub(super) fn of(error: &ValidationError<'_>) -> Words {
     describe(error.kind(), error.instance())
 }
 
+pub(super) fn unmatched(value: &Value, pattern: &str) -> Words {
+    Words::new(
+        format!(
+            "{} does not match the pattern {}",
+            show(value),
+            cut(pattern)
+        ),
+        json!({"pattern": pattern}),
+    )
+}
+
 fn describe(kind: &Kind, value: &Value) -> Words {
     let shown = show(value);
     match kind {
@@ -123,10 +134,7 @@ fn describe(kind: &Kind, value: &Value) -> Words {
             "the array has items that are equal, and each may occur but once".to_owned(),
             json!({"uniqueItems": true}),
         ),
-        Kind::Pattern { pattern } => Words::new(
-            format!("{shown} does not match the pattern {}", cut(pattern)),
-            json!({"pattern": pattern}),
-        ),
+        Kind::Pattern { pattern } => unmatched(value, pattern),
         Kind::Format { format } => wrong_format(&shown, format),
         Kind::ContentEncoding { content_encoding } => Words::new(
             format!("{shown} is not encoded in {content_encoding}"),

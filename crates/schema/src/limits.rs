@@ -4,7 +4,7 @@ use std::io;
 
 use serde_json::Value;
 
-use super::{SchemaError, plan::Plan};
+use super::{SchemaError, pattern::Pattern, plan::Plan};
 
 /// Limits of schemas from outside.
 ///
@@ -40,8 +40,14 @@ pub struct SchemaLimits {
     pub max_applications: usize,
     /// Maximum length of a regular expression, in bytes. Default: 1,000.
     pub max_pattern_bytes: usize,
-    /// Maximum total size of all compiled regular expressions, in bytes, each rounded up to a power
-    /// of two of at least 32 KiB. A single one may have 1 MiB. Default: 16 MiB.
+    /// Maximum work of reading the character classes of all regular expressions: the product of
+    /// items and ranges of each (`[a-z_]` has two of each, `\pL` about 700 ranges), plus the number
+    /// of characters of those under the flag `i`. Default: 1,000,000.
+    pub max_class_work: usize,
+    /// Maximum total memory of all compiled regular expressions, in bytes, by an estimate: 64 for
+    /// each state and each range of a class, with counted repetitions written out, and at least
+    /// 32 KiB for each expression. None is compiled before. A single one may have 1 MiB. Default:
+    /// 16 MiB.
     pub max_compiled_patterns: usize,
 }
 
@@ -58,6 +64,8 @@ impl SchemaLimits {
     pub const DEFAULT_MAX_APPLICATIONS: usize = 100_000;
     /// Default of [`max_pattern_bytes`](Self::max_pattern_bytes): 1,000.
     pub const DEFAULT_MAX_PATTERN_BYTES: usize = 1000;
+    /// Default of [`max_class_work`](Self::max_class_work): 1,000,000.
+    pub const DEFAULT_MAX_CLASS_WORK: usize = 1_000_000;
     /// Default of [`max_compiled_patterns`](Self::max_compiled_patterns): 16 MiB.
     pub const DEFAULT_MAX_COMPILED_PATTERNS: usize = 16 << 20;
 
@@ -74,6 +82,8 @@ impl SchemaLimits {
         with_max_applications(applications: usize) => max_applications = applications;
         /// Sets [`max_pattern_bytes`](Self::max_pattern_bytes).
         with_max_pattern_bytes(bytes: usize) => max_pattern_bytes = bytes;
+        /// Sets [`max_class_work`](Self::max_class_work).
+        with_max_class_work(work: usize) => max_class_work = work;
         /// Sets [`max_compiled_patterns`](Self::max_compiled_patterns).
         with_max_compiled_patterns(bytes: usize) => max_compiled_patterns = bytes;
     }
@@ -104,10 +114,16 @@ impl SchemaLimits {
             let limit = self.max_subschemas;
             return Err(SchemaError::limit("has more than", limit, "subschemas"));
         }
-        if let Some(pattern) = plan.patterns().find(|it| it.len() > self.max_pattern_bytes) {
-            let start: String = pattern.chars().take(20).collect();
+        let is_long = |it: &&Pattern| it.text().len() > self.max_pattern_bytes;
+        if let Some(pattern) = plan.patterns().find(is_long) {
+            let start: String = pattern.text().chars().take(20).collect();
             let what = format!("has a regular expression ({start}…) longer than");
             return Err(SchemaError::limit(&what, self.max_pattern_bytes, "bytes"));
+        }
+        let limit = self.max_class_work;
+        if !plan.class_work_is_within(limit as u64) {
+            let what = "has regular expressions whose character classes take more work than";
+            return Err(SchemaError::limit(what, limit, "ranges"));
         }
         let limit = self.max_compiled_patterns;
         if plan.pattern_bytes(limit).is_none() {
@@ -144,6 +160,7 @@ impl Default for SchemaLimits {
             max_nesting: Self::DEFAULT_MAX_NESTING,
             max_applications: Self::DEFAULT_MAX_APPLICATIONS,
             max_pattern_bytes: Self::DEFAULT_MAX_PATTERN_BYTES,
+            max_class_work: Self::DEFAULT_MAX_CLASS_WORK,
             max_compiled_patterns: Self::DEFAULT_MAX_COMPILED_PATTERNS,
         }
     }

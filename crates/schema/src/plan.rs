@@ -8,19 +8,18 @@
 //! document by its pointer or anchor is omitted; the search treats its target as satisfied.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    iter,
+    collections::{BTreeMap, HashMap, HashSet},
     sync::OnceLock,
 };
 
 use jsonschema::{Draft, Validator};
-use regex::RegexBuilder;
 use serde_json::{Map, Value, json};
 
 use super::{
     MAX_COMPILED_PATTERN,
-    cost::Size,
+    cost::{self, Size},
     options,
+    pattern::Pattern,
     reference::{Names, escape},
 };
 
@@ -33,15 +32,27 @@ pub(super) struct Plan {
     /// If `true`, no reference is omitted, and each has a single target.
     is_exact: bool,
     looks_for_unevaluated: bool,
-    steps_per_value: u64,
-    /// Total size of the compiled regular expressions, in bytes.
-    pattern_bytes: OnceLock<usize>,
+    /// All regular expressions of the document, if a reference is omitted that may lead to them.
+    hidden: Vec<Pattern>,
+    rates: OnceLock<Rates>,
+}
+
+/// Upper bounds on the steps that `jsonschema` takes, for all subschemas together.
+#[derive(Clone, Copy, Default)]
+struct Rates {
+    /// For each value.
+    value: u64,
+    /// For every eight bytes of strings.
+    string: u64,
+    /// For each large number, in addition.
+    large: u64,
 }
 
 /// One subschema.
 pub(super) struct Node {
-    /// Keywords that depend only on the value itself.
+    /// Keywords that depend only on the value itself, without `pattern`.
     pub(super) lone: Lone,
+    pub(super) pattern: Option<Pattern>,
     /// `$ref`, `allOf`: all apply to the same value.
     pub(super) all: Vec<Id>,
     pub(super) any_of: Vec<Id>,
@@ -52,7 +63,7 @@ pub(super) struct Node {
     /// `dependentSchemas`: each applies to an object that has the property.
     pub(super) dependents: BTreeMap<String, Id>,
     pub(super) properties: BTreeMap<String, Id>,
-    pub(super) patterns: Vec<(Lone, Id)>,
+    pub(super) patterns: Vec<(Pattern, Id)>,
     pub(super) additional: Option<Id>,
     pub(super) names: Option<Id>,
     pub(super) unevaluated_properties: Option<Id>,
@@ -68,7 +79,11 @@ pub(super) struct Node {
 struct Weight {
     /// For every value: constants that it is compared with.
     value: u64,
-    /// For every eight bytes of a string.
+    /// For every number.
+    number: u64,
+    /// For a large number, in addition.
+    large: u64,
+    /// For every eight bytes of a string, without those of patterns.
     string: u64,
     /// For every member of an object: names and patterns that its name is compared with.
     member: u64,
@@ -120,10 +135,6 @@ impl Lone {
     pub(super) fn is_false(&self) -> bool {
         self.schema == Value::Bool(false)
     }
-
-    fn pattern(&self) -> Option<&str> {
-        self.schema.get("pattern").and_then(Value::as_str)
-    }
 }
 
 /// Assumed steps per value for a reference that leads out of the document: to a meta-schema, or by
@@ -134,7 +145,7 @@ const OUTSIDE_STEPS: u64 = 1000;
 const COMPARISONS_PER_STEP: u64 = 8;
 
 /// Keywords that depend only on the value itself, in every draft.
-const LONE_KEYWORDS: [&str; 21] = [
+const LONE_KEYWORDS: [&str; 20] = [
     "type",
     "enum",
     "const",
@@ -145,7 +156,6 @@ const LONE_KEYWORDS: [&str; 21] = [
     "exclusiveMaximum",
     "minLength",
     "maxLength",
-    "pattern",
     "format",
     "contentEncoding",
     "contentMediaType",
@@ -178,15 +188,16 @@ impl Plan {
         }
         let looks =
             |node: &Node| node.unevaluated_properties.is_some() || node.unevaluated_items.is_some();
-        let mut plan = Self {
+        Self {
             is_exact: layout.is_exact,
             looks_for_unevaluated: nodes.iter().any(looks),
-            steps_per_value: 0,
-            pattern_bytes: OnceLock::new(),
+            hidden: match layout.is_exact {
+                true => Vec::new(),
+                false => patterns_in(document),
+            },
+            rates: OnceLock::new(),
             nodes,
-        };
-        plan.steps_per_value = plan.sum_steps();
-        plan
+        }
     }
 
     /// Returns `true` if the search decides like `jsonschema`: it follows all references, and each
@@ -195,30 +206,41 @@ impl Plan {
         self.is_exact
     }
 
-    /// Returns `true` if a schema has `unevaluatedProperties` or `unevaluatedItems`, which
-    /// `jsonschema` evaluates again at each member.
-    pub(super) fn looks_for_unevaluated(&self) -> bool {
-        self.looks_for_unevaluated
+    /// Returns an upper bound on the memory of the compiled regular expressions, in bytes, or
+    /// `None` if it exceeds `most`. In that case the remaining expressions are not looked at. None
+    /// is compiled.
+    pub(super) fn pattern_bytes(&self, most: usize) -> Option<usize> {
+        /// Memory of the smallest compiled regular expression, with its caches.
+        const LEAST: usize = 32 << 10;
+        self.distinct_patterns().try_fold(0_usize, |sum, pattern| {
+            // `jsonschema` gives up one that is larger, and refuses the document.
+            let bytes = pattern.cost().memory.clamp(LEAST, MAX_COMPILED_PATTERN);
+            Some(sum + bytes).filter(|sum| *sum <= most)
+        })
     }
 
-    /// Returns the total size of all compiled regular expressions, in bytes, or `None` if it
-    /// exceeds `most`. In that case the remaining expressions are not compiled.
-    pub(super) fn pattern_bytes(&self, most: usize) -> Option<usize> {
-        if let Some(known) = self.pattern_bytes.get() {
-            return Some(*known).filter(|bytes| *bytes <= most);
-        }
-        let sum = self.patterns().try_fold(0, |sum, pattern| {
-            Some(sum + compiled_bytes(pattern)).filter(|sum| *sum <= most)
-        })?;
-        Some(*self.pattern_bytes.get_or_init(|| sum))
+    /// Returns `true` if the work of reading the classes of all regular expressions (see
+    /// [`Pattern::class_work`]) is at most `most`.
+    pub(super) fn class_work_is_within(&self, most: u64) -> bool {
+        let mut left = Some(most);
+        self.distinct_patterns().all(|pattern| {
+            left = left.and_then(|left| left.checked_sub(pattern.class_work()));
+            left.is_some()
+        })
+    }
+
+    /// Returns the regular expressions, each once, as `jsonschema` compiles them.
+    fn distinct_patterns(&self) -> impl Iterator<Item = &Pattern> {
+        let mut seen = HashSet::new();
+        self.patterns().filter(move |it| seen.insert(it.text()))
     }
 
     /// Returns all regular expressions.
-    pub(super) fn patterns(&self) -> impl Iterator<Item = &str> {
-        self.nodes.iter().flat_map(|node| {
-            let keys = node.patterns.iter().map(|(key, _)| key);
-            keys.chain([&node.lone]).filter_map(Lone::pattern)
-        })
+    pub(super) fn patterns(&self) -> impl Iterator<Item = &Pattern> {
+        self.nodes
+            .iter()
+            .flat_map(Node::patterns)
+            .chain(&self.hidden)
     }
 
     /// Returns the length of the longest chain of schemas that apply to the same value, or `None`
@@ -247,19 +269,43 @@ impl Plan {
         self.sum(|_| 1)
     }
 
-    /// Returns an upper bound on the steps that `jsonschema` takes for each value that it checks,
-    /// and for each eight bytes of its strings.
-    pub(super) fn steps_per_value(&self) -> u64 {
-        self.steps_per_value
+    /// Returns an upper bound on the steps that `jsonschema` takes for a value of a size.
+    pub(super) fn most_steps(&self, size: Size) -> u64 {
+        let rates = *self.rates.get_or_init(|| self.sum_rates());
+        // `jsonschema` evaluates `unevaluatedProperties` and the like again at each member.
+        let times = if self.looks_for_unevaluated {
+            size.values
+        } else {
+            1
+        };
+        let of_values = size.values.saturating_mul(rates.value);
+        let of_strings = size.strings.saturating_mul(rates.string) / 8;
+        let of_numbers = size.large_numbers.saturating_mul(rates.large);
+        of_values
+            .saturating_add(of_strings)
+            .saturating_add(of_numbers)
+            .saturating_mul(times)
     }
 
-    fn sum_steps(&self) -> u64 {
+    fn sum_rates(&self) -> Rates {
         let outside = if self.is_exact { 0 } else { OUTSIDE_STEPS };
-        let steps = self.sum(|node| {
+        let of_patterns = |node: &Node| {
+            let steps = node.patterns().map(|pattern| pattern.cost().steps);
+            steps.fold(node.weight.string, u64::saturating_add)
+        };
+        let of_values = |node: &Node| {
             let weight = node.weight;
-            1 + weight.value + weight.string + weight.member + weight.item
-        });
-        steps.saturating_add(outside)
+            1 + weight.value + weight.number + weight.member + weight.item
+        };
+        let hidden = self.hidden.iter().map(|pattern| pattern.cost().steps);
+        Rates {
+            value: self.sum(of_values).saturating_add(outside),
+            string: hidden.fold(
+                self.sum(of_patterns).saturating_add(outside),
+                u64::saturating_add,
+            ),
+            large: self.sum(|node| node.weight.large),
+        }
     }
 
     /// Sums over all applications of subschemas with all references expanded. A recursive one
@@ -317,9 +363,16 @@ impl Node {
             Value::String(text) => parts(text.len() / 8, weight.string),
             Value::Array(items) => parts(items.len(), weight.item),
             Value::Object(members) => parts(members.len(), weight.member),
+            Value::Number(number) if cost::is_large(number) => weight.number + weight.large,
+            Value::Number(_) => weight.number,
             _ => 0,
         };
         of_parts.saturating_add(1 + weight.value)
+    }
+
+    fn patterns(&self) -> impl Iterator<Item = &Pattern> {
+        let keys = self.patterns.iter().map(|(key, _)| key);
+        keys.chain(&self.pattern)
     }
 
     /// Returns the subschemas that apply to the same value.
@@ -373,12 +426,25 @@ impl Weight {
                 .iter()
                 .map(|key| length(key))
                 .sum::<u64>();
-        let matched = ["pattern", "format", "contentEncoding", "contentMediaType"]
-            .iter()
-            .any(|key| lone.get(key).is_some());
+        // JSON in a string is parsed, and so is a regular expression.
+        let is_regex = lone.get("format").is_some_and(|it| it == "regex");
+        let string = match () {
+            () if is_regex => 16,
+            () if lone.get("contentMediaType").is_some() => 4,
+            () => ["format", "contentEncoding"]
+                .iter()
+                .any(|key| lone.get(key).is_some())
+                .into(),
+        };
+        let (number, large) = lone
+            .get("multipleOf")
+            .and_then(Value::as_f64)
+            .map_or((0, 0), cost::of_multiple);
         Self {
             value: (compared + names) / COMPARISONS_PER_STEP,
-            string: u64::from(matched),
+            number,
+            large,
+            string,
             member: length("patternProperties"),
             item: u64::from(
                 lone.get("uniqueItems")
@@ -388,16 +454,24 @@ impl Weight {
     }
 }
 
-/// Returns the size of a compiled regular expression, in bytes, rounded up to a power of two.
-fn compiled_bytes(pattern: &str) -> usize {
-    const LEAST: usize = 32 << 10;
-    let sizes = iter::successors(Some(LEAST), |size| Some(size * 2));
-    let fits = |size: &usize| {
-        let built = RegexBuilder::new(pattern).size_limit(*size).build();
-        !matches!(built, Err(regex::Error::CompiledTooBig(_)))
-    };
-    let mut sizes = sizes.take_while(|size| *size < MAX_COMPILED_PATTERN);
-    sizes.find(fits).unwrap_or(MAX_COMPILED_PATTERN)
+/// Returns what may be a regular expression, wherever it is in a document.
+fn patterns_in(document: &Value) -> Vec<Pattern> {
+    let mut found = Vec::new();
+    let mut open = vec![document];
+    while let Some(value) = open.pop() {
+        match value {
+            Value::Array(items) => open.extend(items),
+            Value::Object(members) => {
+                open.extend(members.values());
+                let pattern = members.get("pattern").and_then(Value::as_str);
+                found.extend(pattern.map(str::to_owned));
+                let keys = members.get("patternProperties").and_then(Value::as_object);
+                found.extend(keys.into_iter().flat_map(Map::keys).cloned());
+            }
+            _ => {}
+        }
+    }
+    found.into_iter().map(Pattern::new).collect()
 }
 
 /// A plan under construction.
@@ -475,6 +549,10 @@ impl<'d> Layout<'d> {
         Node {
             weight,
             lone: Lone::new(lone, self.draft),
+            pattern: schema
+                .get("pattern")
+                .and_then(Value::as_str)
+                .map(|pattern| Pattern::new(pattern.to_owned())),
             all,
             any_of: self.list(pointer, schema, "anyOf"),
             one_of: self.list(pointer, schema, "oneOf"),
@@ -488,7 +566,7 @@ impl<'d> Layout<'d> {
             patterns: self
                 .map(pointer, schema, "patternProperties")
                 .into_iter()
-                .map(|(key, id)| (Lone::new(json!({"pattern": key}), self.draft), id))
+                .map(|(key, id)| (Pattern::new(key), id))
                 .collect(),
             additional: one(self, "additionalProperties"),
             names: one(self, "propertyNames"),

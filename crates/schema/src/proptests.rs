@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{CheckBudget, Schema, plan::Plan, search};
+use super::{CheckBudget, Schema, pattern::Pattern, plan::Plan, search};
 
 const NAMES: [&str; 4] = ["a", "b", "a/b", "kind"];
 
@@ -114,6 +114,30 @@ fn schema() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Generates a regular expression.
+fn pattern() -> impl Strategy<Value = String> {
+    let atoms = vec![
+        "", "a", "b", "é", "ab", "[ab]", "[^a]", ".", "\\w", "\\W", "\\s", "\\pL", "\\b", "\\B",
+        "^", "$", "[^é]", "(?i)A", "[^\\pL]",
+    ];
+    let atom = prop::sample::select(atoms).prop_map(str::to_owned);
+    let part = atom.prop_recursive(4, 16, 4, |inner| {
+        let times = vec!["*", "+", "?", "{2}", "{0,3}", "{1,}", "*?", "{0}"];
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 1..4).prop_map(|parts| parts.concat()),
+            prop::collection::vec(inner.clone(), 2..4)
+                .prop_map(|parts| format!("(?:{})", parts.join("|"))),
+            inner.clone().prop_map(|part| format!("({part})")),
+            (inner, prop::sample::select(times))
+                .prop_map(|(part, times)| format!("(?:{part}){times}")),
+        ]
+    });
+    (any::<bool>(), part).prop_map(|(anchored, part)| match anchored {
+        true => format!("^(?:{part})"),
+        false => part,
+    })
+}
+
 fn document() -> impl Strategy<Value = Value> {
     (schema(), schema()).prop_map(|(root, shared)| {
         let mut root = match root {
@@ -148,6 +172,27 @@ proptest! {
         let plan = Plan::new(&document, jsonschema::Draft::Draft202012);
         let mut budget = CheckBudget::unlimited();
         prop_assert_eq!(search::is_valid(&plan, &value, &mut budget), Some(schema.is_valid(&value)));
+    }
+
+    #[test]
+    fn a_pattern_is_matched_like_by_jsonschema_within_its_bounds(
+        pattern in pattern(),
+        text in "[abé \u{300}]{0,12}",
+    ) {
+        let document = json!({"pattern": pattern});
+        let Ok(schema) = Schema::compile(&document) else { return Ok(()) };
+        let read = Pattern::new(pattern);
+        let mut budget = CheckBudget::unlimited();
+        let matches = read.is_match(&text, &mut budget);
+        prop_assert_eq!(matches, schema.is_valid(&json!(text)));
+        let cost = read.cost();
+        if cost.steps > 1 {
+            let steps = u64::MAX - budget.left();
+            prop_assert!(steps <= cost.steps * (text.len() as u64 + 1) / 8, "{steps}: {cost:?}");
+        }
+        // Each has a bit more memory, for its tables.
+        let memory = read.memory();
+        prop_assert!(memory <= cost.memory + 1024, "{memory}: {cost:?}");
     }
 
     #[test]

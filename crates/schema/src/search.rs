@@ -229,6 +229,7 @@ impl<'p, 'b> Search<'p, 'b> {
 
     fn holds(&mut self, node: &'p Node, value: &Value) -> bool {
         node.lone.is_valid(value)
+            && self.matches(node, value)
             && self
                 .branches(node, value)
                 .iter()
@@ -240,7 +241,7 @@ impl<'p, 'b> Search<'p, 'b> {
                 Value::Array(items) => self.items_hold(node, value, items),
                 Value::Object(members) => {
                     members.iter().all(|(name, member)| {
-                        let ids = Self::member_schemas(node, name);
+                        let ids = self.member_schemas(node, name);
                         ids.into_iter().all(|id| self.valid(id, member))
                     }) && node.names.is_none_or(|id| {
                         members
@@ -250,6 +251,14 @@ impl<'p, 'b> Search<'p, 'b> {
                 }
                 _ => true,
             }
+    }
+
+    /// Returns `true` if a value is no string, or the `pattern` of a subschema matches it.
+    pub(super) fn matches(&mut self, node: &Node, value: &Value) -> bool {
+        match (&node.pattern, value) {
+            (Some(pattern), Value::String(text)) => pattern.is_match(text, self.budget),
+            _ => true,
+        }
     }
 
     fn items_hold(&mut self, node: &'p Node, value: &Value, items: &[Value]) -> bool {
@@ -290,13 +299,11 @@ impl<'p, 'b> Search<'p, 'b> {
     }
 
     /// Returns the schemas that apply to a member of an object.
-    pub(super) fn member_schemas(node: &Node, name: &str) -> Vec<Id> {
+    pub(super) fn member_schemas(&mut self, node: &Node, name: &str) -> Vec<Id> {
         let mut ids: Vec<_> = node.properties.get(name).copied().into_iter().collect();
-        if !node.patterns.is_empty() {
-            let name = Value::from(name);
-            let matching = node.patterns.iter().filter(|(key, _)| key.is_valid(&name));
-            ids.extend(matching.map(|(_, id)| id));
-        }
+        let patterns = node.patterns.iter();
+        let matching = patterns.filter(|(key, _)| key.is_match(name, self.budget));
+        ids.extend(matching.map(|(_, id)| id));
         if ids.is_empty() {
             ids.extend(node.additional);
         }
@@ -350,7 +357,7 @@ impl<'p, 'b> Search<'p, 'b> {
             }
             Value::Object(members) => {
                 for (index, name) in members.keys().enumerate() {
-                    seen[index] |= !Self::member_schemas(node, name).is_empty();
+                    seen[index] |= !self.member_schemas(node, name).is_empty();
                 }
             }
             _ => {}

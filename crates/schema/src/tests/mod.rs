@@ -2,6 +2,7 @@
 
 mod applied;
 mod bounds;
+mod patterns;
 mod refused;
 mod values;
 

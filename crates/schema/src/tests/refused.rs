@@ -51,9 +51,19 @@ fn a_schema_is_accepted_at_a_limit_and_refused_above_it() {
             limits.with_max_compiled_patterns((64 << 10) - 1),
         ),
         (
-            json!({"pattern": r"^\w{1,4}$"}),
+            json!({"pattern": "[01]{1000}2"}),
             limits.with_max_compiled_patterns(256 << 10),
-            limits.with_max_compiled_patterns(64 << 10),
+            limits.with_max_compiled_patterns(128 << 10),
+        ),
+        (
+            json!({"pattern": "(?i)[a-e]", "items": {"pattern": "[a-e][a-e]"}}),
+            limits.with_max_class_work(6 + 2),
+            limits.with_max_class_work(6 + 1),
+        ),
+        (
+            json!({"$ref": "urn:x", "$defs": {"x": {"$id": "urn:x", "pattern": "[a-z]"}}}),
+            limits.with_max_pattern_bytes(5),
+            limits.with_max_pattern_bytes(4),
         ),
         (
             json!({"patternProperties": {"[a-z]": true}}),
