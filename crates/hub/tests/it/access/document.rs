@@ -152,3 +152,25 @@ async fn the_limit_of_tickets_is_documented() {
     let refusal = &document["paths"]["/tickets"]["post"]["responses"]["429"];
     assert!(refusal["headers"]["Retry-After"].is_object(), "{refusal}");
 }
+#[tokio::test]
+async fn the_methods_of_a_path_are_listed_once() {
+    let server = Server::new();
+    for (method, path, allowed) in [
+        (Method::PUT, "/relay/one", "GET,HEAD,PATCH,DELETE"),
+        (Method::OPTIONS, "/streams/a", "GET,HEAD,PUT,POST,DELETE"),
+        (Method::PATCH, "/streams/a", "GET,HEAD,PUT,POST,DELETE"),
+        (Method::PUT, "/healthz", "GET,HEAD"),
+    ] {
+        if path.starts_with("/relay") && !cfg!(feature = "relay") {
+            continue;
+        }
+        let response = server.client.request(method, path).send().await;
+        assert_eq!(response.status(), 405, "{path}");
+        assert_eq!(header(&response, "allow"), allowed, "{path}");
+        let listed: Vec<_> = allowed.split(',').collect();
+        assert_eq!(
+            response.json::<Value>().await["allow"],
+            serde_json::json!(listed)
+        );
+    }
+}
