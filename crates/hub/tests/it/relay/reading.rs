@@ -160,3 +160,12 @@ async fn a_public_stream_is_read_by_its_path_and_by_its_relay() {
         .await;
     refused(taken, 409, "STREAM_EXISTS").await;
 }
+#[tokio::test]
+async fn a_reader_at_the_end_of_a_relay_gets_one_control_event() {
+    let (server, upstream) = (server(), Upstream::saying("text/plain", "ok").await);
+    let path = server.relayed("", &upstream.url).await;
+    assert_eq!(server.ended(&path).await, None);
+    let body = server.text_of(&with(&path, "offset=now&live=sse")).await;
+    assert_eq!(body.matches("event: control").count(), 1, "{body}");
+    assert_eq!(body.matches("\"streamClosed\":true").count(), 1, "{body}");
+}
