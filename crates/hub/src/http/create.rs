@@ -290,9 +290,7 @@ impl Wish {
     ) -> Result<Create, Failure> {
         let mut settings = self.settings.clone();
         settings.content_type = match (&self.content_type, source) {
-            (Some(wanted), Some(source))
-                if essence(wanted) != essence(&source.settings.content_type) =>
-            {
+            (Some(wanted), Some(source)) if !same_type(wanted, &source.settings.content_type) => {
                 return Err(Failure::conflict(format!(
                     "the stream to fork is of type {:?}",
                     source.settings.content_type

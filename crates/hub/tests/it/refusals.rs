@@ -315,3 +315,69 @@ async fn the_longest_time_to_live_is_accepted() {
     server.post_json("a", "1").await;
     assert_eq!(events.next().await, Some(1));
 }
+
+#[tokio::test]
+async fn content_of_another_charset_or_boundary_is_refused() {
+    const LATIN: &str = "text/plain; charset=iso-8859-1";
+    for server in Server::of_each_kind() {
+        for (own, others, equals) in [
+            (
+                "text/plain",
+                [LATIN, "text/plain; charset=utf-16"],
+                ["text/plain;charset=UTF-8", "Text/Plain; charset=\"utf8\""],
+            ),
+            (
+                LATIN,
+                ["text/plain", "text/plain; charset=utf-8"],
+                ["text/plain;Charset=ISO-8859-1", LATIN],
+            ),
+            (
+                "multipart/mixed; boundary=AbC",
+                ["multipart/mixed; boundary=abc", "multipart/mixed"],
+                [
+                    "multipart/mixed;boundary=\"AbC\"",
+                    "multipart/mixed; Boundary=AbC",
+                ],
+            ),
+        ] {
+            assert_eq!(server.put("t", own, "").await.status(), 201);
+            for other in others {
+                assert_eq!(
+                    server.post("t", other, "x").await.status(),
+                    409,
+                    "{own} {other}"
+                );
+                assert_eq!(
+                    server.put("t", other, "").await.status(),
+                    409,
+                    "{own} {other}"
+                );
+                let long = "x".repeat(100_000);
+                assert_eq!(
+                    server.post("t", other, &long).await.status(),
+                    409,
+                    "{own} {other}"
+                );
+                let fork = server
+                    .request(Method::PUT, "fork")
+                    .header("content-type", other);
+                let fork = fork.header("stream-forked-from", "/streams/t").send().await;
+                assert_eq!(fork.status(), 409, "{own} {other}");
+            }
+            for equal in equals {
+                assert_eq!(
+                    server.post("t", equal, "x").await.status(),
+                    204,
+                    "{own} {equal}"
+                );
+                assert_eq!(
+                    server.put("t", equal, "").await.status(),
+                    200,
+                    "{own} {equal}"
+                );
+            }
+            server.delete("t").await;
+        }
+    }
+}
+
