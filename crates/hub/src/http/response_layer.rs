@@ -111,7 +111,6 @@ where
             page: Page::of(&hub.options, request.uri(), request.headers()),
             embedders: cors.embedders(request.uri(), request.headers()),
             precondition: Precondition::None,
-            is_head: request.method() == Method::HEAD,
         };
         let admitted = seen.page.may(request.method(), request.headers());
         let admitted =
@@ -174,16 +173,15 @@ struct Seen {
     page: Page,
     embedders: HeaderValue,
     precondition: Precondition,
-    is_head: bool,
 }
 
 impl Seen {
     fn apply(self, cors: &Cors, response: &mut Response) {
-        let is_error = response.status().is_client_error() || response.status().is_server_error();
+        let status = response.status();
         retry_after(response);
         let headers = response.headers_mut();
         protect(headers, self.embedders);
-        if self.is_head || is_error {
+        if status.is_client_error() || status.is_server_error() {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
         allow(cors, self.page, headers);

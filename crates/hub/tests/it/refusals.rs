@@ -381,3 +381,29 @@ async fn content_of_another_charset_or_boundary_is_refused() {
     }
 }
 
+#[tokio::test]
+async fn head_is_cached_as_get_is_except_that_of_a_stream() {
+    let server = Server::with(Options::new().index());
+    server.put_json("a", "[1]").await;
+    let cached = async |method, path: &str| {
+        let response = server.client.request(method, path).send().await;
+        assert_eq!(response.status(), 200, "{path}");
+        header(&response, "cache-control")
+    };
+    for path in [
+        "/",
+        "/docs",
+        "/openapi.json",
+        "/streams",
+        "/healthz",
+        "/streams/__ds/jwks.json",
+    ] {
+        if path.ends_with("jwks.json") && !cfg!(feature = "webhooks") {
+            continue;
+        }
+        let get = cached(Method::GET, path).await;
+        assert_eq!(cached(Method::HEAD, path).await, get, "{path}");
+    }
+    assert_eq!(cached(Method::HEAD, "/streams/a").await, "no-store");
+    assert_ne!(cached(Method::GET, "/streams/a").await, "no-store");
+}
