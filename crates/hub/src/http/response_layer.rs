@@ -74,7 +74,8 @@ impl<S> Layer<S> for HeadersLayer {
     }
 }
 
-/// Adds the errors of the layer to an operation.
+/// Adds the layer's part of an operation's responses. Any of them may be a problem: also that of a method which the
+/// path doesn't have.
 pub(crate) fn describe(method: &str, _path: &str, operation: &mut Operation) {
     if !["get", "head"].contains(&method) {
         operation.error(
@@ -82,6 +83,10 @@ pub(crate) fn describe(method: &str, _path: &str, operation: &mut Operation) {
             "The condition of `If-Match` or `If-None-Match` is false, or has an entity tag, which a change can't depend on",
         );
     }
+    let challenge =
+        "The scheme of the credentials, and the reason if there were some (RFC 6750 §3)";
+    operation.reply_header(StatusCode::UNAUTHORIZED, "WWW-Authenticate", challenge);
+    operation.any_error();
 }
 
 /// The service that [`HeadersLayer`] creates.
@@ -183,6 +188,11 @@ impl Seen {
         protect(headers, self.embedders);
         if status.is_client_error() || status.is_server_error() {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            // RFC 9110 §15.5.2: a 401 has a challenge.
+            let challenge = headers.entry(header::WWW_AUTHENTICATE);
+            challenge.or_insert(HeaderValue::from_static("Bearer"));
         }
         allow(cors, self.page, headers);
     }

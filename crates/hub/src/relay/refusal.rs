@@ -253,9 +253,7 @@ impl From<Denied> for Refusal {
             Denied::Missing => "MISSING_SECRET",
             Denied::Wrong => "INVALID_SECRET",
         };
-        let bearer = HeaderValue::from_static("Bearer");
         Self::new(StatusCode::UNAUTHORIZED, code, denied.message())
-            .header(header::WWW_AUTHENTICATE, bearer)
     }
 }
 
