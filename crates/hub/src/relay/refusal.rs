@@ -120,7 +120,7 @@ impl Refusal {
     }
 
     pub(super) fn bad_method() -> Self {
-        let message = "Upstream-Method is one of GET, POST, PUT, PATCH and DELETE";
+        let message = "Upstream-Method is one of GET, POST, PUT, PATCH and DELETE, in capitals";
         Self::new(StatusCode::BAD_REQUEST, "INVALID_UPSTREAM_METHOD", message)
     }
 
