@@ -24,7 +24,7 @@ use crate::{
     error::{Lasting, RETRY_AFTER_TEXT},
     limits::RETRY_AFTER,
     options::Cors,
-    protocol::path::RELAY,
+    protocol::path::{RELAY, check_escapes},
     requests::{
         cross_origin::{self, Page},
         precondition::Precondition,
@@ -117,9 +117,9 @@ where
             embedders: cors.embedders(request.uri(), request.headers()),
             precondition: Precondition::None,
         };
-        let admitted = seen.page.may(request.method(), request.headers());
-        let admitted =
-            admitted.and_then(|()| Precondition::of(request.method(), request.headers()));
+        let admitted = check_escapes(request.uri())
+            .and_then(|()| seen.page.may(request.method(), request.headers()))
+            .and_then(|()| Precondition::of(request.method(), request.headers()));
         let early = match admitted {
             Err(problem) => Some(problem.into_response()),
             Ok(precondition) => {

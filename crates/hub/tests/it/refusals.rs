@@ -382,6 +382,42 @@ async fn content_of_another_charset_or_boundary_is_refused() {
 }
 
 #[tokio::test]
+async fn a_percent_sign_without_two_digits_is_refused_wherever_it_would_be_decoded() {
+    let server = Server::new();
+    server.put_json("a", "[]").await;
+    for (method, path) in [
+        (Method::PUT, "/streams/zz%zz"),
+        (Method::GET, "/streams/a%"),
+        (Method::DELETE, "/streams/a%2"),
+        (Method::GET, "/streams/a?offset=%zz"),
+        (Method::GET, "/streams?prefix=100%"),
+        (Method::GET, "/events?streams=%g0"),
+        (Method::GET, "/events?lastEventId=%"),
+        (Method::GET, "/streams/__ds/subscriptions/%zz"),
+        (Method::GET, "/relay/%zz"),
+        (Method::GET, "/nothing%zz"),
+    ] {
+        let response = server.client.request(method, path).send().await;
+        assert_eq!(response.status(), 400, "{path}");
+        assert_eq!(
+            header(&response, "content-type"),
+            "application/problem+json"
+        );
+        let detail = response.json::<Value>().await["detail"].clone();
+        let detail = detail.as_str().unwrap_or_default();
+        assert!(
+            detail.contains("two hexadecimal digits"),
+            "{path}: {detail}"
+        );
+    }
+    let fork = server
+        .request(Method::PUT, "b")
+        .header("stream-forked-from", "/streams/a%zz");
+    assert_eq!(fork.send().await.status(), 400);
+    assert_eq!(server.put("zz%25zz", "text/plain", "").await.status(), 201);
+}
+
+#[tokio::test]
 async fn head_is_cached_as_get_is_except_that_of_a_stream() {
     let server = Server::with(Options::new().index());
     server.put_json("a", "[1]").await;
