@@ -6,8 +6,8 @@ use crate::AuthError;
 /// `values` are the values of a request's `Authorization` headers.
 ///
 /// # Errors
-/// [`AuthError::Malformed`] if there are several values, or if the value isn't ASCII, or isn't `Bearer` and
-/// a token.
+/// [`AuthError::Malformed`] if there are several values, or if the value isn't ASCII, or is `Bearer` without
+/// a token. [`AuthError::OtherScheme`] if it isn't of the scheme `Bearer`.
 ///
 /// ```
 /// use headwater_auth::bearer;
@@ -37,9 +37,10 @@ pub fn bearer<'a>(
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer ") => {
             Ok(Some(token.trim_ascii()))
         }
-        _ => Err(AuthError::malformed(
-            "the Authorization header is not `Bearer` and a token",
+        _ if text.trim_ascii().eq_ignore_ascii_case("bearer") => Err(AuthError::malformed(
+            "the Authorization header has no token after `Bearer`",
         )),
+        _ => Err(AuthError::OtherScheme),
     }
 }
 
@@ -52,16 +53,19 @@ mod tests {
         for value in ["Bearer abc", "bearer abc", "BEARER  abc "] {
             assert_eq!(bearer([value.as_bytes()]), Ok(Some("abc")), "{value}");
         }
-        let malformed: [&[&[u8]]; 5] = [
+        let malformed: [&[&[u8]]; 3] = [
             &[b"Bearer a", b"Bearer a"],
-            &[b"abc"],
-            &[b""],
-            &[b"Basic abc"],
+            &[b"Bearer"],
             &["Bearer \u{e9}".as_bytes()],
         ];
         for values in malformed {
-            let refused = bearer(values.iter().copied());
-            assert_eq!(refused.map_err(|error| error.code()), Err("malformed"));
+            let refused = bearer(values.iter().copied()).unwrap_err();
+            assert_eq!(refused.code(), "malformed");
+            assert_eq!(refused.bearer_error(), Some("invalid_token"));
+        }
+        for value in ["abc", "", "Basic abc", "Bearerabc", "Negotiate"] {
+            let refused = bearer([value.as_bytes()]);
+            assert_eq!(refused, Err(AuthError::OtherScheme), "{value}");
         }
         assert_eq!(bearer([]), Ok(None));
     }

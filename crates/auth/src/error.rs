@@ -14,6 +14,9 @@ const REASON_CHARS: usize = 200;
 pub enum AuthError {
     /// There is no token.
     Missing,
+    /// There is no token, but credentials of another scheme than `Bearer`. Its [`code`](Self::code) is that of a
+    /// malformed token.
+    OtherScheme,
     /// The token can't be parsed, or a claim has a wrong form.
     Malformed(Reason),
     /// The token or key has expired.
@@ -57,7 +60,7 @@ impl AuthError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Missing => "missing",
-            Self::Malformed(_) => "malformed",
+            Self::Malformed(_) | Self::OtherScheme => "malformed",
             Self::Expired | Self::NoTicket => "expired",
             Self::NotYetValid => "not_yet_valid",
             Self::BadSignature => "bad_signature",
@@ -70,11 +73,11 @@ impl AuthError {
     }
 
     /// Returns the value of `error` in `WWW-Authenticate` (RFC 6750 section 3.1). A request without a
-    /// token gets a challenge without `error`.
+    /// token, or with credentials of another scheme, gets a challenge without `error`.
     #[must_use]
     pub fn bearer_error(&self) -> Option<&'static str> {
         match self {
-            Self::Missing => None,
+            Self::Missing | Self::OtherScheme => None,
             _ => Some("invalid_token"),
         }
     }
@@ -95,6 +98,9 @@ impl fmt::Display for AuthError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str("the request has no token"),
+            Self::OtherScheme => {
+                f.write_str("the Authorization header is not `Bearer` and a token")
+            }
             Self::Malformed(reason) => write!(f, "the token is malformed: {reason}"),
             Self::Expired => f.write_str("the token has expired"),
             Self::NotYetValid => f.write_str("the token is not valid yet"),
@@ -178,6 +184,8 @@ mod tests {
     #[test]
     fn only_a_missing_token_has_no_error_code_of_rfc_6750() {
         assert_eq!(AuthError::Missing.bearer_error(), None);
+        assert_eq!(AuthError::OtherScheme.bearer_error(), None);
+        assert_eq!(AuthError::OtherScheme.challenge(), "Bearer");
         assert_eq!(AuthError::Expired.bearer_error(), Some("invalid_token"));
         assert_eq!(AuthError::Missing.challenge(), "Bearer");
         let challenge =

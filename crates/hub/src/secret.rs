@@ -1,7 +1,7 @@
 //! The secret that upstream calls require, if there is one.
 
 use headwater::{App, MethodRoute, SecurityScheme, StatusCode};
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, header};
 use subtle::ConstantTimeEq as _;
 
 use crate::{error::Failure, options::UpstreamOptions};
@@ -30,9 +30,7 @@ impl Denied {
 
 impl From<Denied> for Failure {
     fn from(denied: Denied) -> Self {
-        let bearer = HeaderValue::from_static("Bearer");
         Self::new(StatusCode::UNAUTHORIZED, denied.message())
-            .header(header::WWW_AUTHENTICATE, bearer)
     }
 }
 

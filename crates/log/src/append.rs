@@ -147,7 +147,8 @@ pub enum Outcome {
 #[non_exhaustive]
 pub struct Receipt {
     /// The offset after the append in its stream. For a duplicate: the offset that was acknowledged
-    /// for the producer's last accepted append, which is the repeated one or a later one.
+    /// for the producer's last accepted append, which is the repeated one or a later one; the tail if the
+    /// stream is closed.
     pub next: Offset,
     /// The incarnation of this offset.
     pub incarnation: Incarnation,

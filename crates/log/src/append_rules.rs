@@ -98,7 +98,8 @@ pub(crate) fn judge(
 }
 
 /// Judges an append to a closed stream. A repetition of an append that is in the stream is a
-/// duplicate, however late it arrives.
+/// duplicate, however late it arrives. It is acknowledged with the tail, which the closed stream keeps: with the
+/// offset of an earlier append, a client would take that for the end of the stream.
 ///
 /// A repetition of the append that closed the stream is recognised by producer, epoch and sequence
 /// number alone. If its messages differ, it would be a conflict elsewhere, but the protocol's
@@ -109,13 +110,19 @@ fn judge_closed(
     known: Option<ProducerState>,
     append: &Append,
 ) -> Verdict {
+    let at_tail = |known| {
+        Verdict::Duplicate(ProducerState {
+            next: state.tail,
+            ..known
+        })
+    };
     match (&append.producer, known) {
-        (Some(_), Some(known)) if append.producer == state.closed_by => Verdict::Duplicate(known),
+        (Some(_), Some(known)) if append.producer == state.closed_by => at_tail(known),
         (Some(producer), Some(known))
             if producer.epoch == known.epoch
                 && matches!(known.repeats(append, producer.seq), Repeats::Same) =>
         {
-            Verdict::Duplicate(known)
+            at_tail(known)
         }
         (None, _) if append.messages.is_empty() => Verdict::Done,
         _ => Verdict::Refuse(Refusal::Closed {
@@ -348,22 +355,21 @@ mod tests {
         let state = State {
             closed: true,
             closed_by: Some(by(4)),
-            tail: 9,
+            tail: 12,
             ..State::default()
         };
         let closed = Verdict::Refuse(Refusal::Closed {
-            tail: lineage().at(Offset::new(9)),
+            tail: lineage().at(Offset::new(12)),
+        });
+        // The producer's last append ended at 9.
+        let duplicate = Verdict::Duplicate(ProducerState {
+            next: 12,
+            ..known(0, 4).unwrap()
         });
         let again = append().by("p", 0, 4);
-        assert_eq!(
-            judge(&state, known(0, 4), &again),
-            Verdict::Duplicate(known(0, 4).unwrap())
-        );
+        assert_eq!(judge(&state, known(0, 4), &again), duplicate);
         let later = append().by("p", 0, 3);
-        assert_eq!(
-            judge(&state, known(0, 4), &later),
-            Verdict::Duplicate(known(0, 4).unwrap())
-        );
+        assert_eq!(judge(&state, known(0, 4), &later), duplicate);
         let other = Append::new(vec![Bytes::from_static(b"n")]);
         assert_eq!(judge(&state, known(0, 4), &other.by("p", 0, 3)), closed);
         assert_eq!(judge(&state, known(1, 4), &later), closed);

@@ -1,11 +1,11 @@
-use std::{convert::Infallible, fmt};
+use std::{convert::Infallible, fmt, future::ready};
 
 use axum::{
     extract::Request,
     response::IntoResponse,
     routing::{MethodFilter, MethodRouter, Route},
 };
-use http::StatusCode;
+use http::{StatusCode, header};
 use schemars::JsonSchema;
 use serde::Serialize;
 use tower_layer::Layer;
@@ -120,7 +120,16 @@ impl<S: Clone + Send + Sync + 'static> MethodRoute<S> {
     }
 
     pub(crate) fn into_parts(self) -> (MethodRouter<S>, Vec<(&'static str, Operation)>) {
-        (self.router, self.operations)
+        let Self { router, operations } = self;
+        let has = |name| operations.iter().any(|(method, _)| *method == name);
+        if !(has("get") && has("head")) {
+            return (router, operations);
+        }
+        // axum counts HEAD with GET, and a second time if its handler is of a merged route.
+        let methods: Vec<_> = operations.iter().map(|(method, _)| *method).collect();
+        let allowed = [(header::ALLOW, methods.join(",").to_ascii_uppercase())];
+        let refuse = move || ready((StatusCode::METHOD_NOT_ALLOWED, allowed.clone()));
+        (router.fallback(refuse), operations)
     }
 }
 

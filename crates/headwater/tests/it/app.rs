@@ -649,3 +649,36 @@ fn a_field_that_no_parameter_can_express_is_named_at_the_start() {
     accepted::<Deep<Option<Vec<Kind>>>>();
     accepted::<Deep<Value>>();
 }
+
+#[tokio::test]
+async fn a_handler_of_head_that_is_merged_is_in_allow_once() {
+    let one = || {
+        get(async || "get")
+            .merge(headwater::head(async || ""))
+            .put(async || "put")
+    };
+    let app = App::new("Numbers", "1")
+        .route("/merged", one())
+        .route(
+            "/chained",
+            headwater::head(async || "")
+                .put(async || "put")
+                .get(async || "get"),
+        )
+        .route("/plain", get(async || "get").put(async || "put"));
+    let client = TestClient::new(app);
+    for path in ["/merged", "/chained", "/plain"] {
+        let response = client.request(http::Method::POST, path).send().await;
+        assert_eq!(response.status(), 405, "{path}");
+        let allowed = response.headers()["allow"].to_str().unwrap().to_owned();
+        let mut methods: Vec<_> = allowed.split(',').collect();
+        methods.sort_unstable();
+        assert_eq!(methods, ["GET", "HEAD", "PUT"], "{path}");
+        let problem: Value = response.json().await;
+        assert_eq!(problem["allow"].as_array().unwrap().len(), 3, "{problem}");
+        for (method, status) in [("GET", 200), ("HEAD", 200), ("PUT", 200)] {
+            let request = client.request(method.parse().unwrap(), path);
+            assert_eq!(request.send().await.status(), status, "{method} {path}");
+        }
+    }
+}

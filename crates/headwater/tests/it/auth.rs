@@ -105,7 +105,16 @@ async fn a_missing_or_invalid_token_is_refused_with_a_challenge() {
         for path in ["/name", "/greeting"] {
             let response = send(path, Some(value)).await;
             assert_eq!(response.status(), 401, "{value}");
-            assert!(challenge(&response).starts_with("Bearer"), "{value}");
+            // RFC 6750 §3.1: another scheme, or no credentials, has no error code.
+            let has_code = code != "token_missing" && !value.starts_with("Basic");
+            let expected = if has_code {
+                "Bearer error=\"invalid_token\", "
+            } else {
+                "Bearer"
+            };
+            let challenge = challenge(&response);
+            assert!(challenge.starts_with(expected), "{value}: {challenge}");
+            assert_eq!(challenge.contains("error"), has_code, "{value}");
             assert_eq!(response.json::<Value>().await["code"], code, "{value}");
         }
     }

@@ -11,9 +11,6 @@ use http::{HeaderValue, header};
 use super::hook::Refused;
 use crate::{error::Failure, requests::cross_origin::FOREIGN_PAGE};
 
-/// The challenge of a refusal by the app.
-const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
-
 /// Time in seconds after which the keys of tokens may be known: about that until the next fetch.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("10");
 
@@ -103,11 +100,7 @@ impl Denied {
 impl From<Denied> for Failure {
     fn from(denied: Denied) -> Self {
         let problem = denied.problem();
-        let challenge = match problem.status() {
-            // RFC 9110 §15.5.2: a 401 has a challenge.
-            StatusCode::UNAUTHORIZED => denied.challenge().or_else(|| Some(BEARER)),
-            _ => denied.challenge(),
-        };
+        let challenge = denied.challenge();
         let failure = Self::from(problem);
         let failure = match denied {
             Denied::NoKeys => failure.header(header::RETRY_AFTER, RETRY_AFTER),

@@ -52,7 +52,16 @@ pub(crate) async fn create_stream(
         caller.check(Action::Read, Some(fork.source.as_str()))?;
     }
     let source = match &wish.fork {
-        Some(fork) => Some(hub.log.info(&fork.source).await.map_err(of_source)?),
+        Some(fork) => match hub.log.info(&fork.source).await {
+            Ok(source) => Some(source),
+            Err(error) => {
+                // A fork that exists is found although its source was deleted (§4.2).
+                let existing = hub.log.info(&path.name).await;
+                let info = existing.map_err(|_| of_source(error))?;
+                wish.matches(&info)?;
+                return Ok(answer(&hub, &path, &info, false));
+            }
+        },
         None => None,
     };
     let mut held = hub.bodies.hold(&hub.options.limits, sender.peer);
@@ -62,18 +71,21 @@ pub(crate) async fn create_stream(
     wish.check_messages(&create).await?;
     sender.meter.take_messages(create.messages.len())?;
     let created = create_in_log(&hub, &path, &sender.meter, create).await?;
-    let info = created.info;
     if !created.is_new {
-        wish.matches(&info)?;
+        wish.matches(&created.info)?;
     }
-    let mut response = if created.is_new {
+    Ok(answer(&hub, &path, &created.info, created.is_new))
+}
+
+fn answer(hub: &HubState, path: &StreamPath, info: &Info, is_new: bool) -> Answer<Creation> {
+    let mut response = if is_new {
         StatusCode::CREATED
     } else {
         StatusCode::OK
     }
     .into_response();
     let answer = response.headers_mut();
-    answer.insert(header::CONTENT_TYPE, content_type(&info));
+    answer.insert(header::CONTENT_TYPE, content_type(info));
     answer.insert(
         header_names::STREAM_NEXT_OFFSET,
         offset_value(info.at(info.tail)),
@@ -84,12 +96,10 @@ pub(crate) async fn create_stream(
             HeaderValue::from_static("true"),
         );
     }
-    if created.is_new
-        && let Some(url) = path.url(hub.options.public_url.as_deref())
-    {
+    if is_new && let Some(url) = path.url(hub.options.public_url.as_deref()) {
         answer.insert(header::LOCATION, url);
     }
-    Ok(response.into())
+    response.into()
 }
 
 /// Creates the stream for an append, without the append's messages. An existing stream is left
@@ -280,9 +290,7 @@ impl Wish {
     ) -> Result<Create, Failure> {
         let mut settings = self.settings.clone();
         settings.content_type = match (&self.content_type, source) {
-            (Some(wanted), Some(source))
-                if essence(wanted) != essence(&source.settings.content_type) =>
-            {
+            (Some(wanted), Some(source)) if !same_type(wanted, &source.settings.content_type) => {
                 return Err(Failure::conflict(format!(
                     "the stream to fork is of type {:?}",
                     source.settings.content_type

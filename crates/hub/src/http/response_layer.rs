@@ -24,7 +24,7 @@ use crate::{
     error::{Lasting, RETRY_AFTER_TEXT},
     limits::RETRY_AFTER,
     options::Cors,
-    protocol::path::RELAY,
+    protocol::path::{RELAY, check_escapes},
     requests::{
         cross_origin::{self, Page},
         precondition::Precondition,
@@ -74,7 +74,8 @@ impl<S> Layer<S> for HeadersLayer {
     }
 }
 
-/// Adds the errors of the layer to an operation.
+/// Adds the layer's part of an operation's responses. Any of them may be a problem: also that of a method which the
+/// path doesn't have.
 pub(crate) fn describe(method: &str, _path: &str, operation: &mut Operation) {
     if !["get", "head"].contains(&method) {
         operation.error(
@@ -82,6 +83,10 @@ pub(crate) fn describe(method: &str, _path: &str, operation: &mut Operation) {
             "The condition of `If-Match` or `If-None-Match` is false, or has an entity tag, which a change can't depend on",
         );
     }
+    let challenge =
+        "The scheme of the credentials, and the reason if there were some (RFC 6750 §3)";
+    operation.reply_header(StatusCode::UNAUTHORIZED, "WWW-Authenticate", challenge);
+    operation.any_error();
 }
 
 /// The service that [`HeadersLayer`] creates.
@@ -111,11 +116,10 @@ where
             page: Page::of(&hub.options, request.uri(), request.headers()),
             embedders: cors.embedders(request.uri(), request.headers()),
             precondition: Precondition::None,
-            is_head: request.method() == Method::HEAD,
         };
-        let admitted = seen.page.may(request.method(), request.headers());
-        let admitted =
-            admitted.and_then(|()| Precondition::of(request.method(), request.headers()));
+        let admitted = check_escapes(request.uri())
+            .and_then(|()| seen.page.may(request.method(), request.headers()))
+            .and_then(|()| Precondition::of(request.method(), request.headers()));
         let early = match admitted {
             Err(problem) => Some(problem.into_response()),
             Ok(precondition) => {
@@ -174,17 +178,21 @@ struct Seen {
     page: Page,
     embedders: HeaderValue,
     precondition: Precondition,
-    is_head: bool,
 }
 
 impl Seen {
     fn apply(self, cors: &Cors, response: &mut Response) {
-        let is_error = response.status().is_client_error() || response.status().is_server_error();
+        let status = response.status();
         retry_after(response);
         let headers = response.headers_mut();
         protect(headers, self.embedders);
-        if self.is_head || is_error {
+        if status.is_client_error() || status.is_server_error() {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            // RFC 9110 §15.5.2: a 401 has a challenge.
+            let challenge = headers.entry(header::WWW_AUTHENTICATE);
+            challenge.or_insert(HeaderValue::from_static("Bearer"));
         }
         allow(cors, self.page, headers);
     }

@@ -1,6 +1,6 @@
 //! Media types: comparison, and the format that `Accept` asks for.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use headwater::{MediaRange, Problem, StatusCode, query_parameter};
 use http::HeaderMap;
@@ -95,24 +95,34 @@ pub(crate) fn essence(content_type: &str) -> Cow<'_, str> {
 
 /// Returns `true` for a media type: a type, a subtype and parameters (RFC 9110 §8.3.1, §5.6.6).
 pub(crate) fn is_media_type(text: &str) -> bool {
-    let parse = || {
-        let mut rest = after_token(after_token(text)?.strip_prefix('/')?)?.trim_start();
-        while !rest.is_empty() {
-            rest = rest.strip_prefix(';')?.trim_start();
-            // A parameter may be left out.
-            if rest.is_empty() || rest.starts_with(';') {
-                continue;
-            }
-            let value = after_token(rest)?.strip_prefix('=')?;
-            let after = match value.strip_prefix('"') {
-                Some(quoted) => after_quote(quoted)?,
-                None => after_token(value)?,
-            };
-            rest = after.trim_start();
+    parameters(text).is_some()
+}
+
+/// Returns the parameters of a media type, with their names in lower case and their values unquoted. `None` if
+/// it isn't a media type.
+fn parameters(text: &str) -> Option<BTreeSet<(String, String)>> {
+    let mut parameters = BTreeSet::new();
+    let mut rest = after_token(after_token(text)?.strip_prefix('/')?)?.trim_start();
+    while !rest.is_empty() {
+        rest = rest.strip_prefix(';')?.trim_start();
+        // A parameter may be left out.
+        if rest.is_empty() || rest.starts_with(';') {
+            continue;
         }
-        Some(())
-    };
-    parse().is_some()
+        let after_name = after_token(rest)?;
+        let name = rest.strip_suffix(after_name)?.to_ascii_lowercase();
+        let value = after_name.strip_prefix('=')?;
+        let (value, after) = match value.strip_prefix('"') {
+            Some(quoted) => unquoted(quoted)?,
+            None => {
+                let after = after_token(value)?;
+                (value.strip_suffix(after)?.to_owned(), after)
+            }
+        };
+        parameters.insert((name, value));
+        rest = after.trim_start();
+    }
+    Some(parameters)
 }
 
 /// Returns the text after the token at its start, if one is there (RFC 9110 §5.6.2).
@@ -122,21 +132,17 @@ fn after_token(text: &str) -> Option<&str> {
     (rest.len() < text.len()).then_some(rest)
 }
 
-/// Returns the text after the closing quote of a quoted string (RFC 9110 §5.6.4).
-fn after_quote(text: &str) -> Option<&str> {
-    let mut is_escaped = false;
-    let end = text.find(|c| match c {
-        _ if is_escaped => {
-            is_escaped = false;
-            false
+/// Returns the content of a quoted string and the text after its closing quote (RFC 9110 §5.6.4).
+fn unquoted(text: &str) -> Option<(String, &str)> {
+    let mut content = String::new();
+    let mut rest = text.chars();
+    loop {
+        match rest.next()? {
+            '"' => return Some((content, rest.as_str())),
+            '\\' => content.push(rest.next()?),
+            c => content.push(c),
         }
-        '\\' => {
-            is_escaped = true;
-            false
-        }
-        c => c == '"',
-    })?;
-    text.get(end + 1..)
+    }
 }
 
 /// Returns `true` if a stream's messages are JSON values. A type that is merely based on JSON is
@@ -175,18 +181,26 @@ pub(crate) fn is_lines(content_type: &str) -> bool {
     )
 }
 
-/// Returns `true` if two content types are equal, ignoring case and the spaces between their parts.
+/// Returns `true` if two content types are equal (RFC 9110 §8.3.1).
+///
+/// The order of parameters, quotes and the case of names don't count, nor does the case of a charset. UTF-8 is
+/// the charset of a type without one: `fetch()` and clients in Python add it by themselves. All else counts.
 pub(crate) fn same_type(one: &str, other: &str) -> bool {
     if one == other {
         return true;
     }
-    let parts = |text: &str| -> Vec<String> {
-        text.split(';')
-            .map(|part| part.trim().to_ascii_lowercase())
-            .collect()
+    let parameters = |text| {
+        let parameters = parameters(text)?.into_iter();
+        let lowered = parameters.map(|(name, value)| match &*name {
+            "charset" => (name, value.to_ascii_lowercase()),
+            _ => (name, value),
+        });
+        let told = lowered
+            .filter(|(name, value)| !(name == "charset" && matches!(&**value, "utf-8" | "utf8")));
+        Some(told.collect::<BTreeSet<_>>())
     };
     essence(one) == essence(other)
-        && (parts(one) == parts(other) || !one.contains(';') || !other.contains(';'))
+        && parameters(one).is_some_and(|own| Some(own) == parameters(other))
 }
 
 #[cfg(test)]
@@ -259,6 +273,48 @@ mod tests {
             "text/plain; x=\"y\"z",
         ] {
             assert!(!is_media_type(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn types_are_equal_with_equal_parameters_and_utf_8_is_the_default_charset() {
+        let same = |one, other| {
+            let (there, back) = (same_type(one, other), same_type(other, one));
+            assert_eq!(there, back, "{one} {other}");
+            there
+        };
+        for (one, other) in [
+            ("text/plain", "Text/Plain"),
+            ("text/plain", "text/plain;charset=UTF-8"),
+            ("text/plain; charset=utf8", "text/plain; charset=\"utf-8\""),
+            ("application/json", "application/json; charset=utf-8"),
+            (
+                "text/plain; charset=ISO-8859-1",
+                "text/plain;Charset=iso-8859-1",
+            ),
+            ("a/b; x=1; y=2", "a/b ;Y=2;; X=\"\\1\""),
+            ("a/b; x=\"p;q\"", "a/b;x=\"p\\;q\";"),
+            // That of a stream of an earlier version.
+            ("a/b; x", "a/b; x"),
+        ] {
+            assert!(same(one, other), "{one} {other}");
+        }
+        for (one, other) in [
+            ("text/plain", "text/html"),
+            ("text/plain", "text/plain; charset=iso-8859-1"),
+            ("text/plain", "text/plain; charset=us-ascii"),
+            ("text/plain; charset=utf-8", "text/plain; charset=utf-16"),
+            ("text/plain; charset=utf-8", "text/plain; format=flowed"),
+            (
+                "multipart/mixed; boundary=AbC",
+                "multipart/mixed; boundary=abc",
+            ),
+            ("multipart/mixed; boundary=a", "multipart/mixed"),
+            ("a/b; x=1", "a/b; x=1; y=2"),
+            ("a/b; x=utf-8", "a/b"),
+            ("a/b; x", "a/b; X"),
+        ] {
+            assert!(!same(one, other), "{one} {other}");
         }
     }
 

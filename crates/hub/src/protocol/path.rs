@@ -5,6 +5,7 @@ use headwater::{In, Operation, OperationInput, Problem, StatusCode};
 use headwater_auth::Identity;
 use headwater_log::{StreamName, limits::NAME_BYTES};
 use http::{HeaderValue, Uri, request::Parts};
+use memchr::memchr;
 use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 
@@ -51,6 +52,7 @@ impl StreamPath {
     /// Returns the stream that a header names, by its path on this server or by the path relative
     /// to the root.
     pub(crate) fn other(&self, path: &str) -> Result<StreamName, Problem> {
+        check_escape(path)?;
         let path = percent_decode_str(path).decode_utf8();
         let path = path.map_err(|_| Problem::bad_request("the path of a stream is UTF-8"))?;
         let own = percent_decode_str(self.uri.path()).decode_utf8_lossy();
@@ -93,6 +95,35 @@ impl StreamPath {
             origin: Origin::of_request(parts),
         })
     }
+}
+
+/// Checks that the path and the query of a URI can be decoded in one way.
+///
+/// # Errors
+/// A percent sign isn't followed by two hexadecimal digits (RFC 3986 §2.1).
+pub(crate) fn check_escapes(uri: &Uri) -> Result<(), Problem> {
+    check_escape(uri.path())?;
+    uri.query().map_or(Ok(()), check_escape)
+}
+
+fn check_escape(text: &str) -> Result<(), Problem> {
+    let mut rest = text;
+    while let Some(at) = memchr(b'%', rest.as_bytes()) {
+        rest = &rest[at..];
+        match rest.as_bytes() {
+            [_, high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                rest = &rest[3..];
+            }
+            _ => {
+                let found: String = rest.chars().take(3).collect();
+                return Err(Problem::bad_request(format!(
+                    "a percent sign in a URL is followed by two hexadecimal digits, and {found:?} isn't that: the \
+                     sign itself is %25"
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Parses the path relative to the root as a stream's name.
@@ -240,6 +271,29 @@ mod tests {
     }
 
     #[test]
+    fn a_percent_sign_is_followed_by_two_hexadecimal_digits() {
+        let check = |uri: &str| check_escapes(&uri.parse().unwrap()).map_err(|p| p.to_string());
+        for good in ["/a", "/a%20b%C3%a4", "/a?b=%25", "/?%00", "/%25zz"] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for (bad, found) in [
+            ("/zz%zz", "\"%zz\""),
+            ("/a%", "\"%\""),
+            ("/a%2", "\"%2\""),
+            ("/%%20", "\"%%2\""),
+            ("/%20%2g", "\"%2g\""),
+            ("/a?b=%x1", "\"%x1\""),
+            ("/a?100%", "\"%\""),
+            ("/a?b=%+1", "\"%+1\""),
+        ] {
+            let said = check(bad).unwrap_err();
+            assert!(said.contains(found), "{bad}: {said}");
+        }
+        // Three bytes that aren't three characters.
+        assert!(check_escape("%\u{e4}\u{e4}").is_err());
+    }
+
+    #[test]
     fn reserved_paths_are_not_streams() {
         assert_eq!(name_of("__ds").unwrap_err().status(), StatusCode::NOT_FOUND);
         assert_eq!(
@@ -260,5 +314,6 @@ mod tests {
         assert_eq!(path.other("/v1/s/b%20c").unwrap().as_str(), "b c");
         assert_eq!(path.other("b/c").unwrap().as_str(), "b/c");
         assert!(path.other("/elsewhere/b").is_err());
+        assert!(path.other("b%zz").is_err());
     }
 }

@@ -42,7 +42,8 @@ pub struct Relay {
 pub struct RelayStream {
     /// `true` if the upstream was called now, `false` if the stream existed.
     pub is_new: bool,
-    /// The content type of the upstream's response and of the stream.
+    /// The content type of the stream: that of the upstream's response, or `application/octet-stream` if it
+    /// has none.
     pub content_type: String,
 }
 

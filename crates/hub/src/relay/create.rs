@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use headwater_auth::Action;
 use headwater_log::{Expiry, Info, Settings, StreamName, limits::CONTENT_TYPE_BYTES};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -22,7 +22,7 @@ use super::{
 use crate::{
     access::Caller,
     ingest::{self, IngestRequest, Source},
-    protocol::{media_type::essence, path},
+    protocol::{header_names, media_type::essence, path},
     requests::{
         body::{self, Held},
         peer::Sender,
@@ -30,20 +30,36 @@ use crate::{
     state::HubState,
 };
 
+/// The content type of the stream if the upstream's isn't known.
+const DEFAULT_TYPE: &str = "application/octet-stream";
+
 /// An existing relay.
 #[derive(Clone, Debug)]
 pub(super) struct Relay {
     pub(super) id: RelayId,
+    /// The content type of the stream.
     pub(super) content_type: String,
+    /// `true` if the upstream's content type isn't known.
+    untyped: bool,
 }
 
 impl Relay {
+    /// Adds the upstream's content type, if it is known (§4.2, §4.4).
+    pub(super) fn note(&self, headers: &mut HeaderMap) {
+        if !self.untyped
+            && let Ok(value) = HeaderValue::try_from(&self.content_type)
+        {
+            headers.insert(header_names::UPSTREAM_CONTENT_TYPE, value);
+        }
+    }
+
     /// Returns the relay that fills a stream, if one does.
     pub(super) fn of(info: &Info) -> Option<Self> {
         let note = Note::of(info)?;
         Some(Self {
             id: RelayId::of(&note.relay, &info.name),
             content_type: info.settings.content_type.clone(),
+            untyped: note.untyped,
         })
     }
 }
@@ -55,6 +71,9 @@ struct Note {
     relay: String,
     /// The request's fingerprint.
     request: String,
+    /// `true` if the upstream's content type isn't known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    untyped: bool,
 }
 
 impl Note {
@@ -237,11 +256,14 @@ async fn make(hub: Arc<HubState>, plan: Plan) -> Result<Relay, Refusal> {
     let again = feed::Again::of(&call);
     let upstream = open(client, call, hub.options.upstream.relay.limits.clone()).await?;
     drop(held);
-    let mut settings = Settings::of_type(&content_type(upstream.content_type()));
+    let content_type = upstream.content_type().and_then(content_type);
+    let untyped = content_type.is_none();
+    let mut settings = Settings::of_type(content_type.as_deref().unwrap_or(DEFAULT_TYPE));
     settings.expiry = expiry;
     let note = Note {
         relay: id.secret().to_owned(),
         request,
+        untyped,
     };
     let fill = IngestRequest::new(name, settings)
         // A struct of strings always has a JSON form.
@@ -266,6 +288,7 @@ async fn make(hub: Arc<HubState>, plan: Plan) -> Result<Relay, Refusal> {
     Ok(Relay {
         id,
         content_type: started.info.settings.content_type,
+        untyped,
     })
 }
 
@@ -275,14 +298,11 @@ pub(super) fn items(upstream: Upstream) -> Source {
     Box::pin(items.map(|item| item.map(|item| item.bytes).map_err(|fault| fault.problem())))
 }
 
-/// Returns the content type of the stream: the upstream's, unless it is too long.
-fn content_type(said: &str) -> String {
+/// Returns the upstream's content type as that of the stream, unless it is too long.
+fn content_type(said: &str) -> Option<String> {
     if said.len() <= CONTENT_TYPE_BYTES {
-        return said.to_owned();
+        return Some(said.to_owned());
     }
     let essence = essence(said);
-    match essence.len() <= CONTENT_TYPE_BYTES {
-        true => essence.into_owned(),
-        false => "application/octet-stream".to_owned(),
-    }
+    (essence.len() <= CONTENT_TYPE_BYTES).then(|| essence.into_owned())
 }

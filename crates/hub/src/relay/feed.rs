@@ -109,8 +109,7 @@ pub(crate) fn resume(
             egress.check(&call.url).ok()?;
             let client = http.client(&egress).ok()?;
             let seen = seen(&*log, &info).await?;
-            let content_type = info.settings.content_type;
-            let upstream = take_up(client, call, limits, content_type, &seen);
+            let upstream = take_up(client, call, limits, &seen);
             Some(items(upstream))
         })
     })

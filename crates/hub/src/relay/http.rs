@@ -24,7 +24,6 @@ use crate::{
     access::{Caller, Guards, Need},
     http::{openapi::Answer, read},
     protocol::{
-        header_names,
         media_type::essence,
         path::RELAY,
         public_url::{self, RequestUrl},
@@ -115,9 +114,7 @@ async fn create_relay(
     {
         headers.insert(header::CONTENT_LOCATION, url);
     }
-    if let Ok(value) = HeaderValue::try_from(&relay.content_type) {
-        headers.insert(header_names::UPSTREAM_CONTENT_TYPE, value);
-    }
+    relay.note(headers);
     Ok(response.into())
 }
 
@@ -143,9 +140,9 @@ async fn read_relay(
         return Err(Refusal::no_relay());
     };
     authorize::reader(&hub, &id, &signed, &headers, &caller).await?;
-    let info = find(&hub, &id).await?.ok_or_else(Refusal::no_relay)?;
+    let (info, relay) = find(&hub, &id).await?.ok_or_else(Refusal::no_relay)?;
     let mut response = read::get(&hub, &info.name, &query, &headers, peer, &meter).await?;
-    note(response.headers_mut(), &info);
+    relay.note(response.headers_mut());
     plain(response.headers_mut(), &info);
     // The URL contains the authorization.
     let control = response.headers().get(header::CACHE_CONTROL);
@@ -170,9 +167,9 @@ async fn relay_info(
     authorize::service(&hub, &headers)?;
     let id = RelayId::parse(&id).ok_or_else(Refusal::no_relay)?;
     authorize::granted(&id, &caller)?;
-    let info = find(&hub, &id).await?.ok_or_else(Refusal::no_relay)?;
+    let (info, relay) = find(&hub, &id).await?.ok_or_else(Refusal::no_relay)?;
     let mut response = read::known(&info, body);
-    note(response.headers_mut(), &info);
+    relay.note(response.headers_mut());
     Ok(response.into())
 }
 
@@ -194,7 +191,7 @@ async fn abort_relay(
     if Action::parse(&query)?.action.as_deref() != Some("abort") {
         return Err(Refusal::bad_action());
     }
-    let info = find(&hub, &id).await?.ok_or_else(Refusal::no_relay)?;
+    let (info, _) = find(&hub, &id).await?.ok_or_else(Refusal::no_relay)?;
     // After the timeout it ends nevertheless.
     let _ = timeout(ABORT_PATIENCE, hub.ingest_jobs.cancel(&info.name)).await;
     Ok(StatusCode::NO_CONTENT.into_response().into())
@@ -218,7 +215,7 @@ async fn delete_relay(
         }
         None => None,
     };
-    if let Some(info) = found {
+    if let Some((info, _)) = found {
         let deleted = hub.log.delete(&info.name).await;
         hub.ingest_jobs.over(&info.name);
         match deleted {
@@ -235,13 +232,13 @@ async fn nothing() -> Refusal {
     Refusal::no_route()
 }
 
-/// Returns the stream of a relay, if it exists.
-async fn find(hub: &HubState, id: &RelayId) -> Result<Option<Info>, Refusal> {
+/// Returns a relay and its stream, if it exists.
+async fn find(hub: &HubState, id: &RelayId) -> Result<Option<(Info, Relay)>, Refusal> {
     match hub.log.info(&id.name()?).await {
         // A stream of this name may belong to another relay by now.
         Ok(info) => Ok(Relay::of(&info)
-            .is_some_and(|relay| relay.id == *id)
-            .then_some(info)),
+            .filter(|relay| relay.id == *id)
+            .map(|relay| (info, relay))),
         Err(error) if error.is_not_found() || error.is_gone() => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -256,12 +253,5 @@ fn plain(headers: &mut HeaderMap, info: &Info) {
     if is_events && !is_live && headers.contains_key(header::CONTENT_TYPE) {
         let text = HeaderValue::from_static("text/plain; charset=utf-8");
         headers.insert(header::CONTENT_TYPE, text);
-    }
-}
-
-/// Adds the upstream's content type (§4.2, §4.4).
-fn note(headers: &mut HeaderMap, info: &Info) {
-    if let Ok(value) = HeaderValue::try_from(&info.settings.content_type) {
-        headers.insert(header_names::UPSTREAM_CONTENT_TYPE, value);
     }
 }

@@ -120,7 +120,7 @@ impl Refusal {
     }
 
     pub(super) fn bad_method() -> Self {
-        let message = "Upstream-Method is one of GET, POST, PUT, PATCH and DELETE";
+        let message = "Upstream-Method is one of GET, POST, PUT, PATCH and DELETE, in capitals";
         Self::new(StatusCode::BAD_REQUEST, "INVALID_UPSTREAM_METHOD", message)
     }
 
@@ -253,9 +253,7 @@ impl From<Denied> for Refusal {
             Denied::Missing => "MISSING_SECRET",
             Denied::Wrong => "INVALID_SECRET",
         };
-        let bearer = HeaderValue::from_static("Bearer");
         Self::new(StatusCode::UNAUTHORIZED, code, denied.message())
-            .header(header::WWW_AUTHENTICATE, bearer)
     }
 }
 

@@ -113,7 +113,8 @@ impl Ask {
         let url = url.ok_or_else(Refusal::missing_url)?;
         let method = headers::one(&headers, &header_names::UPSTREAM_METHOD)?;
         let method = method.ok_or_else(Refusal::missing_method)?;
-        let method = match method.as_bytes().to_ascii_uppercase().as_slice() {
+        // Methods are case-sensitive (RFC 9110 §9.1).
+        let method = match method.as_bytes() {
             b"GET" => Method::GET,
             b"POST" => Method::POST,
             b"PUT" => Method::PUT,

@@ -386,12 +386,6 @@ impl OperationOutput for Put {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut response = (self.status(), Json(ErrorView::from(&self))).into_response();
-        if self.status() == StatusCode::UNAUTHORIZED {
-            let scheme = HeaderValue::from_static("Bearer");
-            response
-                .headers_mut()
-                .insert(header::WWW_AUTHENTICATE, scheme);
-        }
         if matches!(self, Self::Limit(_)) {
             // Until a subscription is deleted.
             response.extensions_mut().insert(Lasting);

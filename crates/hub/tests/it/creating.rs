@@ -402,3 +402,58 @@ async fn a_response_with_data_of_others_is_sandboxed_and_the_hubs_own_pages_are_
         assert!(policy.starts_with(start), "{path}: {policy:?}");
     }
 }
+
+/// Ensures a fork of the stream `k`.
+async fn fork(server: &Server, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
+    let put = server.request(Method::PUT, path);
+    let put = put.header("stream-forked-from", "/streams/k");
+    let put = headers
+        .iter()
+        .fold(put, |put, (name, value)| put.header(name, value));
+    let response = put.send().await;
+    (response.status().as_u16(), response.text().await)
+}
+
+#[tokio::test]
+async fn a_fork_is_confirmed_after_its_source_was_deleted() {
+    for server in Server::of_each_kind() {
+        server.put_json("k", "[1,2,3]").await;
+        server.put_json("other", "[]").await;
+        let second = server.at("k", 1);
+        let forks: [(&str, &[_]); 4] = [
+            ("start", &[("stream-fork-offset", "-1")]),
+            ("tail", &[]),
+            (
+                "part",
+                &[
+                    ("stream-fork-offset", &second),
+                    ("stream-fork-sub-offset", "1"),
+                ],
+            ),
+            ("typed", &[JSON]),
+        ];
+        for (path, headers) in forks {
+            assert_eq!(fork(&server, path, headers).await.0, 201, "{path}");
+        }
+        server.delete("k").await;
+        for (path, headers) in forks {
+            assert_eq!(
+                fork(&server, path, headers).await,
+                (200, String::new()),
+                "{path}"
+            );
+        }
+        for (path, headers) in [
+            ("part", ("stream-fork-sub-offset", "2")),
+            ("tail", ("stream-fork-offset", "-1")),
+            ("typed", ("content-type", "text/plain")),
+            ("typed", ("stream-ttl", "9")),
+            ("other", JSON),
+            ("new", JSON),
+        ] {
+            let (status, text) = fork(&server, path, &[headers]).await;
+            assert_eq!(status, 409, "{path} {headers:?}");
+            assert_eq!(text.contains("was deleted"), path == "new", "{text}");
+        }
+    }
+}

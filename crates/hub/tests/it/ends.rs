@@ -137,3 +137,37 @@ async fn posted_lines_can_close_with_a_reason() {
     assert_eq!(header(&response, "stream-error"), TORN);
     assert_eq!(response.text().await, "[1,2]");
 }
+
+#[tokio::test]
+async fn a_closed_stream_is_closed_in_the_only_control_event_of_a_reader_at_its_tail() {
+    for server in Server::of_each_kind() {
+        failed(&server).await;
+        server.put_json("b", "[1,2]").await;
+        server.close("b").await;
+        for path in ["a", "b"] {
+            for offset in ["now".to_owned(), server.at(path, 2)] {
+                // A second reader finds the tail of the first one.
+                let read = || {
+                    server
+                        .get(&format!("{path}?offset={offset}&live=sse"))
+                        .send()
+                };
+                let (one, other) = tokio::join!(read(), read());
+                for response in [one, other] {
+                    let body = response.text().await;
+                    let events: Vec<_> = body.split_terminator("\n\n").collect();
+                    assert_eq!(events.len(), 1, "{body}");
+                    let control = events[0]
+                        .lines()
+                        .find_map(|line| line.strip_prefix("data:"));
+                    let control = control.expect("a control event");
+                    let control: Value = serde_json::from_str(control).unwrap();
+                    assert_eq!(control["streamClosed"], true, "{body}");
+                    assert_eq!(control["upToDate"], true, "{body}");
+                    assert_eq!(control["streamNextOffset"], server.at(path, 2));
+                    assert_eq!(control["streamError"].is_object(), path == "a", "{body}");
+                }
+            }
+        }
+    }
+}

@@ -77,6 +77,28 @@ async fn a_repeated_append_after_the_close_is_a_duplicate() {
     }
 }
 
+#[tokio::test]
+async fn a_repeated_append_after_the_close_has_the_offset_of_the_end() {
+    for server in Server::of_each_kind() {
+        server.put_json("a", "[]").await;
+        assert_eq!(append(&server, 0).await.status(), 200);
+        assert_eq!(append(&server, 1).await.status(), 200);
+        server.post_json("a", "[7,8]").await;
+        for seq in 0..2 {
+            // While the stream is open, it is that of the producer's last append.
+            let again = append(&server, seq).await;
+            assert_eq!(header(&again, "stream-next-offset"), server.at("a", 2));
+        }
+        server.close("a").await;
+        for seq in 0..2 {
+            let again = append(&server, seq).await;
+            assert_eq!(again.status(), 204, "{seq}");
+            assert_eq!(header(&again, "stream-closed"), "true");
+            assert_eq!(header(&again, "stream-next-offset"), server.at("a", 4));
+        }
+    }
+}
+
 /// Returns an append of this producer to the stream `a`.
 fn by(server: &Server, id: &str, epoch: u64, seq: u64) -> TestRequest {
     server

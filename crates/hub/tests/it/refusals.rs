@@ -315,3 +315,131 @@ async fn the_longest_time_to_live_is_accepted() {
     server.post_json("a", "1").await;
     assert_eq!(events.next().await, Some(1));
 }
+
+#[tokio::test]
+async fn content_of_another_charset_or_boundary_is_refused() {
+    const LATIN: &str = "text/plain; charset=iso-8859-1";
+    for server in Server::of_each_kind() {
+        for (own, others, equals) in [
+            (
+                "text/plain",
+                [LATIN, "text/plain; charset=utf-16"],
+                ["text/plain;charset=UTF-8", "Text/Plain; charset=\"utf8\""],
+            ),
+            (
+                LATIN,
+                ["text/plain", "text/plain; charset=utf-8"],
+                ["text/plain;Charset=ISO-8859-1", LATIN],
+            ),
+            (
+                "multipart/mixed; boundary=AbC",
+                ["multipart/mixed; boundary=abc", "multipart/mixed"],
+                [
+                    "multipart/mixed;boundary=\"AbC\"",
+                    "multipart/mixed; Boundary=AbC",
+                ],
+            ),
+        ] {
+            assert_eq!(server.put("t", own, "").await.status(), 201);
+            for other in others {
+                assert_eq!(
+                    server.post("t", other, "x").await.status(),
+                    409,
+                    "{own} {other}"
+                );
+                assert_eq!(
+                    server.put("t", other, "").await.status(),
+                    409,
+                    "{own} {other}"
+                );
+                let long = "x".repeat(100_000);
+                assert_eq!(
+                    server.post("t", other, &long).await.status(),
+                    409,
+                    "{own} {other}"
+                );
+                let fork = server
+                    .request(Method::PUT, "fork")
+                    .header("content-type", other);
+                let fork = fork.header("stream-forked-from", "/streams/t").send().await;
+                assert_eq!(fork.status(), 409, "{own} {other}");
+            }
+            for equal in equals {
+                assert_eq!(
+                    server.post("t", equal, "x").await.status(),
+                    204,
+                    "{own} {equal}"
+                );
+                assert_eq!(
+                    server.put("t", equal, "").await.status(),
+                    200,
+                    "{own} {equal}"
+                );
+            }
+            server.delete("t").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_percent_sign_without_two_digits_is_refused_wherever_it_would_be_decoded() {
+    let server = Server::new();
+    server.put_json("a", "[]").await;
+    for (method, path) in [
+        (Method::PUT, "/streams/zz%zz"),
+        (Method::GET, "/streams/a%"),
+        (Method::DELETE, "/streams/a%2"),
+        (Method::GET, "/streams/a?offset=%zz"),
+        (Method::GET, "/streams?prefix=100%"),
+        (Method::GET, "/events?streams=%g0"),
+        (Method::GET, "/events?lastEventId=%"),
+        (Method::GET, "/streams/__ds/subscriptions/%zz"),
+        (Method::GET, "/relay/%zz"),
+        (Method::GET, "/nothing%zz"),
+    ] {
+        let response = server.client.request(method, path).send().await;
+        assert_eq!(response.status(), 400, "{path}");
+        assert_eq!(
+            header(&response, "content-type"),
+            "application/problem+json"
+        );
+        let detail = response.json::<Value>().await["detail"].clone();
+        let detail = detail.as_str().unwrap_or_default();
+        assert!(
+            detail.contains("two hexadecimal digits"),
+            "{path}: {detail}"
+        );
+    }
+    let fork = server
+        .request(Method::PUT, "b")
+        .header("stream-forked-from", "/streams/a%zz");
+    assert_eq!(fork.send().await.status(), 400);
+    assert_eq!(server.put("zz%25zz", "text/plain", "").await.status(), 201);
+}
+
+#[tokio::test]
+async fn head_is_cached_as_get_is_except_that_of_a_stream() {
+    let server = Server::with(Options::new().index());
+    server.put_json("a", "[1]").await;
+    let cached = async |method, path: &str| {
+        let response = server.client.request(method, path).send().await;
+        assert_eq!(response.status(), 200, "{path}");
+        header(&response, "cache-control")
+    };
+    for path in [
+        "/",
+        "/docs",
+        "/openapi.json",
+        "/streams",
+        "/healthz",
+        "/streams/__ds/jwks.json",
+    ] {
+        if path.ends_with("jwks.json") && !cfg!(feature = "webhooks") {
+            continue;
+        }
+        let get = cached(Method::GET, path).await;
+        assert_eq!(cached(Method::HEAD, path).await, get, "{path}");
+    }
+    assert_eq!(cached(Method::HEAD, "/streams/a").await, "no-store");
+    assert_ne!(cached(Method::GET, "/streams/a").await, "no-store");
+}

@@ -4,7 +4,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use headwater_log::{
-    Append, Clock, Digest, Limits, Log, Outcome, Published, Refusal, StreamName, limits,
+    Append, Clock, Digest, Limits, Log, Offset, Outcome, Published, Refusal, StreamName, limits,
 };
 
 use crate::support::{
@@ -99,14 +99,20 @@ fn a_repetition_after_the_close_is_a_duplicate() {
             let two = messages(&["2"]).by("p", 0, 1);
             let mut last = messages(&["3"]).by("p", 0, 2);
             last.close = true;
-            for append in [&one, &two, &last] {
+            let other = messages(&["0"]).by("other", 0, 0);
+            for append in [&other, &one, &two, &last] {
                 accepted(log, &stream, append.clone()).await;
             }
-            for append in [one, two, last] {
+            // Each has the offset of the end, as the receipt says that the stream is closed.
+            for (append, seq) in [(other, 0), (one, 2), (two, 2), (last, 2)] {
                 match log.append(&stream, append).await.unwrap() {
                     Outcome::Duplicate(receipt) => {
                         assert!(receipt.closed);
-                        assert_eq!((receipt.producer_seq, receipt.next.number()), (Some(2), 3));
+                        assert_eq!(
+                            receipt.mark(),
+                            log.info(&stream).await.unwrap().at(Offset::new(4))
+                        );
+                        assert_eq!(receipt.producer_seq, Some(seq));
                     }
                     other => panic!("{other:?}"),
                 }
@@ -123,7 +129,7 @@ fn a_repetition_after_the_close_is_a_duplicate() {
                 let refusal = refused(log, &stream, other).await;
                 assert!(matches!(refusal, Refusal::Closed { .. }), "{refusal:?}");
             }
-            assert_eq!(all(log, &stream).await, ["1", "2", "3"]);
+            assert_eq!(all(log, &stream).await, ["0", "1", "2", "3"]);
         });
     });
 }

@@ -137,6 +137,12 @@ impl Tail {
         .await
     }
 
+    /// Returns `true` if the stream is closed, and no messages follow `from`.
+    pub(crate) fn ends_at(&self, from: Offset) -> bool {
+        let progress = self.shared.follower.clone().progress();
+        progress.closed && progress.tail <= from
+    }
+
     /// Returns `true` if the stream is gone. Messages that are read under its name may then belong
     /// to another one.
     pub(crate) fn is_gone(&self) -> bool {

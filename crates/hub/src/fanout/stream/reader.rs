@@ -145,9 +145,11 @@ impl Sending {
                     Err(problem) => return Some(Err(problem)),
                 }
             };
-            let is_told =
-                self.reader.form != Form::Protocol || self.state == State::Sent(End::Tail);
             let position = self.reader.position;
+            // Of a stream that ends there, the reader is told at once that it is closed.
+            let is_told = self.reader.form != Form::Protocol
+                || self.state == State::Sent(End::Tail)
+                || tail.ends_at(position);
             let given = match (is_told, &mut self.late) {
                 // A reader that starts at the tail is informed of that first.
                 (false, _) => tail.give(position),

@@ -8,11 +8,11 @@ use super::{Fault, Item, Kind, items::Items};
 pub(crate) struct Upstream {
     exchange: Exchange,
     items: Items,
-    content_type: String,
+    content_type: Option<String>,
 }
 
 impl Upstream {
-    pub(super) fn new(exchange: Exchange, items: Items, content_type: String) -> Self {
+    pub(super) fn new(exchange: Exchange, items: Items, content_type: Option<String>) -> Self {
         Self {
             exchange,
             items,
@@ -20,10 +20,9 @@ impl Upstream {
         }
     }
 
-    /// Returns the upstream's content type unchanged, or `application/octet-stream` if there is
-    /// none.
-    pub(crate) fn content_type(&self) -> &str {
-        &self.content_type
+    /// Returns the upstream's content type unchanged, if its response has one.
+    pub(crate) fn content_type(&self) -> Option<&str> {
+        self.content_type.as_deref()
     }
 
     /// Returns the kind of items that the body is split into.

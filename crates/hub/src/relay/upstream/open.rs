@@ -14,9 +14,6 @@ use crate::limits::{FEED_LEAST_WAIT, FEED_MOST_WAIT, UPSTREAM_REFUSAL_BYTES, Ups
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// The content type of a response without one.
-const DEFAULT_TYPE: &str = "application/octet-stream";
-
 /// Makes the call, once, and returns its response if it is a success.
 ///
 /// `http` must not follow redirects or decompress, and must apply the egress rules. Dropping the
@@ -44,11 +41,11 @@ pub(crate) async fn open(
     if let Some(encoding) = encoding {
         return Err(OpenError::Encoded(encoding));
     }
-    let content_type = content_type(exchange.headers()).unwrap_or_else(|| DEFAULT_TYPE.to_owned());
+    let content_type = content_type(exchange.headers());
     // Responses with these statuses have no body (RFC 9110 §6.4.1).
     let kind = match status {
         StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT => Kind::Bytes,
-        _ => Kind::of(&content_type),
+        _ => Kind::of(content_type.as_deref().unwrap_or_default()),
     };
     Ok(Upstream::new(
         exchange,
@@ -63,13 +60,12 @@ pub(crate) fn take_up(
     http: &Client,
     call: Call,
     limits: UpstreamLimits,
-    content_type: String,
     resume: &Resume,
 ) -> Upstream {
     let mut plan = plan(call, &limits);
     plan.last_event_id = resume.last_event_id.clone();
     let exchange = Exchange::resume(http.clone(), plan, reading(&limits));
-    Upstream::new(exchange, Items::resume(resume, limits), content_type)
+    Upstream::new(exchange, Items::resume(resume, limits), None)
 }
 
 /// Returns the client's request for a call.

@@ -298,3 +298,40 @@ async fn a_preflight_needs_no_credentials_and_a_refusal_can_be_read_by_an_allowe
     assert_eq!(header(&response, "access-control-allow-origin"), origin.1);
     assert_eq!(response.status(), 401);
 }
+
+#[tokio::test]
+async fn a_fork_tells_nothing_of_a_source_that_its_caller_may_not_read() {
+    let hub = Guarded::new();
+    hub.create(&["secret/kept", "secret/gone", "mine/other"])
+        .await;
+    let fork = async |path: &str, source: &str, granted: &str| {
+        let put = hub.as_one(Method::PUT, &format!("/streams/{path}"), granted);
+        let put = put.header("stream-forked-from", &format!("/streams/{source}"));
+        let response = put.send().await;
+        (response.status().as_u16(), response.text().await)
+    };
+    let all = "create:**;read:**";
+    for (path, source) in [("mine/kept", "secret/kept"), ("mine/gone", "secret/gone")] {
+        assert_eq!(fork(path, source, all).await.0, 201, "{path}");
+    }
+    let delete = hub.as_one(Method::DELETE, "/streams/secret/gone", "delete:**");
+    assert_eq!(delete.send().await.status(), 204);
+    assert_eq!(fork("mine/gone", "secret/gone", all).await.0, 200);
+
+    // Whether source and fork exist or not.
+    let some = "create:mine/**;read:mine/**";
+    let expected = fork("mine/new", "secret/missing", some).await;
+    assert_eq!(expected.0, 403);
+    for path in ["mine/new", "mine/kept", "mine/gone", "mine/other"] {
+        for source in ["secret/kept", "secret/gone", "secret/missing"] {
+            assert_eq!(fork(path, source, some).await, expected, "{path} {source}");
+        }
+    }
+    for path in ["mine/kept", "mine/gone"] {
+        let put = hub.as_one(Method::PUT, &format!("/streams/{path}"), some);
+        let response = put.header(JSON.0, JSON.1).send().await;
+        assert_eq!(response.status(), 409, "{path}");
+        let text = response.text().await;
+        assert!(!text.contains("secret/"), "{text}");
+    }
+}

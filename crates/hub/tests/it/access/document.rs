@@ -152,3 +152,79 @@ async fn the_limit_of_tickets_is_documented() {
     let refusal = &document["paths"]["/tickets"]["post"]["responses"]["429"];
     assert!(refusal["headers"]["Retry-After"].is_object(), "{refusal}");
 }
+
+#[tokio::test]
+async fn every_401_is_documented_with_its_challenge_and_every_405_as_a_problem() {
+    let secret = Options::new().relay_secret("s");
+    let documents = [
+        Guarded::new().request(Method::GET, "/openapi.json"),
+        Server::with(secret).client.get("/openapi.json"),
+    ];
+    for (at, document) in documents.into_iter().enumerate() {
+        let document = document.send().await.json::<Value>().await;
+        let mut count = 0;
+        for (path, item) in document["paths"].as_object().expect("there are paths") {
+            for (method, operation) in item.as_object().expect("it has methods") {
+                let responses = &operation["responses"];
+                let other = &responses["default"]["content"]["application/problem+json"];
+                assert!(other.is_object(), "{method} {path}");
+                if let Some(refusal) = responses.get("401") {
+                    count += 1;
+                    let challenge = &refusal["headers"]["WWW-Authenticate"];
+                    assert!(challenge.is_object(), "{method} {path}");
+                }
+            }
+        }
+        assert!(count >= [20, 5][at], "{count}");
+    }
+}
+
+#[tokio::test]
+async fn a_401_has_a_challenge_whatever_refuses_the_request() {
+    let hub = Guarded::new();
+    for (method, path) in [
+        (Method::GET, "/streams/a"),
+        (Method::POST, "/streams/__ds/subscriptions/one/ack"),
+        (Method::PATCH, "/relay/one"),
+    ] {
+        if path.starts_with("/relay") && !cfg!(feature = "relay") {
+            continue;
+        }
+        let request = hub.request(method, path).header(JSON.0, JSON.1);
+        let body = r#"{"wake_id":"w","generation":1}"#;
+        let response = request.body(body).send().await;
+        assert_eq!(response.status(), 401, "{path}");
+        assert_eq!(header(&response, "www-authenticate"), "Bearer", "{path}");
+    }
+    // RFC 6750 §3.1: an unsupported scheme gets no error code.
+    let basic = hub
+        .request(Method::GET, "/streams/a")
+        .header("authorization", "Basic YTpi");
+    let response = basic.send().await;
+    assert_eq!(response.status(), 401);
+    assert_eq!(header(&response, "www-authenticate"), "Bearer");
+    assert_eq!(code(response).await, "token_malformed");
+}
+
+#[tokio::test]
+async fn the_methods_of_a_path_are_listed_once() {
+    let server = Server::new();
+    for (method, path, allowed) in [
+        (Method::PUT, "/relay/one", "GET,HEAD,PATCH,DELETE"),
+        (Method::OPTIONS, "/streams/a", "GET,HEAD,PUT,POST,DELETE"),
+        (Method::PATCH, "/streams/a", "GET,HEAD,PUT,POST,DELETE"),
+        (Method::PUT, "/healthz", "GET,HEAD"),
+    ] {
+        if path.starts_with("/relay") && !cfg!(feature = "relay") {
+            continue;
+        }
+        let response = server.client.request(method, path).send().await;
+        assert_eq!(response.status(), 405, "{path}");
+        assert_eq!(header(&response, "allow"), allowed, "{path}");
+        let listed: Vec<_> = allowed.split(',').collect();
+        assert_eq!(
+            response.json::<Value>().await["allow"],
+            serde_json::json!(listed)
+        );
+    }
+}

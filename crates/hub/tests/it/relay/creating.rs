@@ -58,7 +58,9 @@ async fn supported_methods_are_used_and_others_are_refused() {
         );
         assert_eq!(upstream.calls().pop().unwrap().method.as_str(), method);
     }
-    for method in ["HEAD", "OPTIONS", "CONNECT", "TRACE", "", "X"] {
+    for method in [
+        "HEAD", "OPTIONS", "CONNECT", "TRACE", "", "X", "get", "gEt", "Delete",
+    ] {
         let response = server.relay("", method, &upstream.url).send().await;
         refused(response, 400, "INVALID_UPSTREAM_METHOD").await;
     }

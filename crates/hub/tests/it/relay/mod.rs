@@ -130,6 +130,8 @@ fn location(response: &TestResponse) -> String {
 fn refused(response: TestResponse, status: u16, code: &'static str) -> impl Future<Output = Value> {
     assert_eq!(response.status(), status);
     assert_eq!(header(&response, "content-type"), "application/json");
+    let challenge = header(&response, "www-authenticate");
+    assert_eq!(challenge, if status == 401 { "Bearer" } else { "" });
     async move {
         let body: Value = response.json().await;
         assert_eq!(body["error"]["code"], code, "{body}");

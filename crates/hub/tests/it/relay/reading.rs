@@ -160,3 +160,56 @@ async fn a_public_stream_is_read_by_its_path_and_by_its_relay() {
         .await;
     refused(taken, 409, "STREAM_EXISTS").await;
 }
+
+#[tokio::test]
+async fn the_upstreams_content_type_is_told_if_it_is_known() {
+    let server = server();
+    for known in [
+        None,
+        Some("application/octet-stream"),
+        Some("text/plain; charset=x"),
+    ] {
+        let upstream = Upstream::new(move |_| {
+            let mut response = reply(200, "text/plain", "ok");
+            match known {
+                Some(known) => response
+                    .headers_mut()
+                    .insert("content-type", http::HeaderValue::from_static(known)),
+                None => response.headers_mut().remove("content-type"),
+            };
+            response
+        });
+        let upstream = upstream.await;
+        let query = "?key=one&stream=known";
+        let created = server.relay(query, "GET", &upstream.url).send().await;
+        assert_eq!(created.status(), 201);
+        let path = location(&created);
+        let joined = server.relay(query, "GET", &upstream.url).send().await;
+        assert_eq!(joined.status(), 200);
+        let head = server
+            .client
+            .request(Method::HEAD, bare(&path))
+            .send()
+            .await;
+        let get = server.client.get(&path).send().await;
+        assert_eq!(
+            header(&get, "content-type"),
+            known.unwrap_or("application/octet-stream")
+        );
+        for response in [created, joined, head, get] {
+            let told = response.headers().get("upstream-content-type");
+            assert_eq!(told.map(|told| told.to_str().unwrap()), known);
+        }
+        server.delete("known").await;
+    }
+}
+
+#[tokio::test]
+async fn a_reader_at_the_end_of_a_relay_gets_one_control_event() {
+    let (server, upstream) = (server(), Upstream::saying("text/plain", "ok").await);
+    let path = server.relayed("", &upstream.url).await;
+    assert_eq!(server.ended(&path).await, None);
+    let body = server.text_of(&with(&path, "offset=now&live=sse")).await;
+    assert_eq!(body.matches("event: control").count(), 1, "{body}");
+    assert_eq!(body.matches("\"streamClosed\":true").count(), 1, "{body}");
+}
