@@ -323,6 +323,7 @@ impl Hub {
             root => app.nest(root, subscriptions),
         };
         let app = app
+            .describe_all(requests::precondition::describe)
             .describe_all(http::response_layer::describe)
             .layer(headers);
         // Outermost: the owner checks the requests that it gets, and its responses are complete.

@@ -30,7 +30,10 @@ use super::{
 use crate::{
     Options,
     protocol::path::StreamPath,
-    requests::rates::{Meter, RateLimiter},
+    requests::{
+        precondition,
+        rates::{Meter, RateLimiter},
+    },
     state::HubState,
 };
 
@@ -111,12 +114,14 @@ impl Guards {
         describe::schemes(app, self.is_hooked())
     }
 
-    /// Guards the operations of a route, and documents what they need.
+    /// Guards the operations of a route, and documents what they need. Their preconditions are evaluated behind the
+    /// guard.
     pub(crate) fn needs<S: Clone + Send + Sync + 'static>(
         &self,
         need: Need,
         route: MethodRoute<S>,
     ) -> MethodRoute<S> {
+        let route = precondition::evaluated(route);
         let Some(hub) = &self.0 else { return route };
         let guard = Guard {
             hub: Arc::clone(hub),

@@ -1,4 +1,4 @@
-//! The layer around every endpoint: the check of the requesting page, preconditions, security headers, and CORS.
+//! The layer around every endpoint: the check of the requesting page, security headers, and CORS.
 
 use std::{
     convert::Infallible,
@@ -25,10 +25,7 @@ use crate::{
     limits::RETRY_AFTER,
     options::Cors,
     protocol::path::{RELAY, check_escapes},
-    requests::{
-        cross_origin::{self, Page},
-        precondition::Precondition,
-    },
+    requests::cross_origin::{self, Page},
     state::HubState,
 };
 
@@ -76,13 +73,7 @@ impl<S> Layer<S> for HeadersLayer {
 
 /// Adds the layer's part of an operation's responses. Any of them may be a problem: also that of a method which the
 /// path doesn't have.
-pub(crate) fn describe(method: &str, _path: &str, operation: &mut Operation) {
-    if !["get", "head"].contains(&method) {
-        operation.error(
-            StatusCode::PRECONDITION_FAILED,
-            "The condition of `If-Match` or `If-None-Match` is false, or has an entity tag, which a change can't depend on",
-        );
-    }
+pub(crate) fn describe(_method: &str, _path: &str, operation: &mut Operation) {
     let challenge =
         "The scheme of the credentials, and the reason if there were some (RFC 6750 §3)";
     operation.reply_header(StatusCode::UNAUTHORIZED, "WWW-Authenticate", challenge);
@@ -112,23 +103,14 @@ where
         let hub = &self.hub;
         hub.ensure_started();
         let cors = &hub.options.cors;
-        let mut seen = Seen {
+        let seen = Seen {
             page: Page::of(&hub.options, request.uri(), request.headers()),
             embedders: cors.embedders(request.uri(), request.headers()),
-            precondition: Precondition::None,
         };
-        let admitted = check_escapes(request.uri())
-            .and_then(|()| seen.page.may(request.method(), request.headers()))
-            .and_then(|()| Precondition::of(request.method(), request.headers()));
-        let early = match admitted {
+        let early = match seen.page.may(request.method(), request.headers()) {
             Err(problem) => Some(problem.into_response()),
-            Ok(precondition) => {
-                seen.precondition = precondition;
-                match cors {
-                    Cors::Off => None,
-                    _ => preflight(&request, &seen.page),
-                }
-            }
+            Ok(()) if *cors == Cors::Off => None,
+            Ok(()) => preflight(&request, &seen.page),
         };
         if let Some(mut response) = early {
             seen.apply(cors, &mut response);
@@ -164,9 +146,6 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for WithHeaders<F>
         let Ok(response) = std::task::ready!(this.response.poll(cx));
         let mut response = Lease::apply(response);
         if let Some(seen) = this.seen.take() {
-            if let Some(problem) = seen.precondition.judge(response.status()) {
-                response = problem.into_response();
-            }
             seen.apply(&this.hub.options.cors, &mut response);
         }
         Poll::Ready(Ok(response))
@@ -177,7 +156,6 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for WithHeaders<F>
 struct Seen {
     page: Page,
     embedders: HeaderValue,
-    precondition: Precondition,
 }
 
 impl Seen {

@@ -340,6 +340,15 @@ async fn a_change_under_a_false_condition_is_refused() {
 }
 
 #[tokio::test]
+async fn a_method_that_a_path_does_not_have_is_refused_whatever_its_condition() {
+    let server = Server::new();
+    for (name, value) in [("if-match", "\"nope\""), ("if-none-match", "*")] {
+        let patch = server.request(Method::PATCH, "a").header(name, value);
+        assert_eq!(patch.send().await.status(), 405);
+    }
+}
+
+#[tokio::test]
 async fn a_put_under_if_none_match_only_creates() {
     let server = Server::new();
     let put = || {
