@@ -107,7 +107,8 @@ where
             page: Page::of(&hub.options, request.uri(), request.headers()),
             embedders: cors.embedders(request.uri(), request.headers()),
         };
-        let early = match seen.page.may(request.method(), request.headers()) {
+        let admitted = seen.page.may(request.method(), request.headers());
+        let early = match admitted.and_then(|()| check_escapes(request.uri())) {
             Err(problem) => Some(problem.into_response()),
             Ok(()) if *cors == Cors::Off => None,
             Ok(()) => preflight(&request, &seen.page),
