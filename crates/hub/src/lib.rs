@@ -259,7 +259,6 @@ impl Hub {
         let events = get(http::events::follow_events).tag(path::STREAMS);
         let root = core.options.root.as_str();
         let stream = format!("{}/{{*path}}", root.trim_end_matches('/'));
-        let headers = http::response_layer::HeadersLayer(Arc::clone(&core));
         let app = App::new("Headwater", env!("CARGO_PKG_VERSION"))
             .description("Durable streams by URL: publish with POST, follow from anywhere, live, late or after a break.")
             .license("MIT or Apache-2.0", "MIT OR Apache-2.0")
@@ -324,8 +323,9 @@ impl Hub {
         };
         let app = app
             .describe_all(requests::precondition::describe)
-            .describe_all(http::response_layer::describe)
-            .layer(headers);
+            .describe_all(http::response_layer::describe);
+        let (app, headers) = http::response_layer::HeadersLayer::of(app, &core);
+        let app = app.layer(headers);
         // Outermost: the owner checks the requests that it gets, and its responses are complete.
         let app = match core.ownership {
             Some(_) => forward::describe(app, root).layer(ForwardLayer::new(&core)),

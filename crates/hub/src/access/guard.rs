@@ -30,10 +30,7 @@ use super::{
 use crate::{
     Options,
     protocol::path::StreamPath,
-    requests::{
-        precondition,
-        rates::{Meter, RateLimiter},
-    },
+    requests::rates::{Meter, RateLimiter},
     state::HubState,
 };
 
@@ -114,14 +111,12 @@ impl Guards {
         describe::schemes(app, self.is_hooked())
     }
 
-    /// Guards the operations of a route, and documents what they need. Their preconditions are evaluated behind the
-    /// guard.
+    /// Guards the operations of a route, and documents what they need.
     pub(crate) fn needs<S: Clone + Send + Sync + 'static>(
         &self,
         need: Need,
         route: MethodRoute<S>,
     ) -> MethodRoute<S> {
-        let route = precondition::evaluated(route);
         let Some(hub) = &self.0 else { return route };
         let guard = Guard {
             hub: Arc::clone(hub),

@@ -1,6 +1,8 @@
-//! The layer around every endpoint: the check of the requesting page, security headers, and CORS.
+//! The layer around every endpoint: the check of the requesting page, preconditions, security headers, and CORS.
 
 use std::{
+    cell::RefCell,
+    collections::HashSet,
     convert::Infallible,
     future::{Ready, ready},
     pin::Pin,
@@ -9,11 +11,11 @@ use std::{
 };
 
 use axum::{
-    extract::Request,
+    extract::{MatchedPath, Request},
     response::{IntoResponse, Response},
 };
 use futures_util::future::Either;
-use headwater::{Operation, StatusCode};
+use headwater::{App, Operation, Problem, StatusCode};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -25,7 +27,10 @@ use crate::{
     limits::RETRY_AFTER,
     options::Cors,
     protocol::path::{RELAY, check_escapes},
-    requests::cross_origin::{self, Page},
+    requests::{
+        cross_origin::{self, Page},
+        precondition::Precondition,
+    },
     state::HubState,
 };
 
@@ -58,14 +63,57 @@ const KEEP_PREFLIGHT: &str = "86400";
 /// Creates the layer. It handles a request unless its page isn't allowed, and sets the headers that
 /// every response has.
 #[derive(Clone)]
-pub(crate) struct HeadersLayer(pub(crate) Arc<HubState>);
+pub(crate) struct HeadersLayer {
+    hub: Arc<HubState>,
+    operations: Arc<Operations>,
+}
+
+/// The methods and paths of the operations.
+type Operations = HashSet<(String, String)>;
+
+impl HeadersLayer {
+    /// Creates the layer for the operations that an app has so far.
+    pub(crate) fn of<S: Clone + Send + Sync + 'static>(
+        app: App<S>,
+        hub: &Arc<HubState>,
+    ) -> (App<S>, Self) {
+        let operations = RefCell::default();
+        let app = app.describe_all(|method, path, _| {
+            let operations: &mut Operations = &mut operations.borrow_mut();
+            operations.insert((method.to_ascii_uppercase(), path.to_owned()));
+        });
+        let layer = Self {
+            hub: Arc::clone(hub),
+            operations: Arc::new(operations.into_inner()),
+        };
+        (app, layer)
+    }
+}
+
+impl HeadersLayer {
+    /// Reads the preconditions of a request. Those of one that no operation takes are ignored (RFC 9110 §13.2.1).
+    ///
+    /// # Errors
+    /// As [`Precondition::of`].
+    fn precondition(&self, request: &Request) -> Result<Precondition, Problem> {
+        Precondition::of(request.method(), request.headers()).or_else(|problem| {
+            let path = request.extensions().get::<MatchedPath>();
+            let operation =
+                path.map(|path| (request.method().to_string(), path.as_str().to_owned()));
+            match operation.is_some_and(|operation| self.operations.contains(&operation)) {
+                true => Err(problem),
+                false => Ok(Precondition::None),
+            }
+        })
+    }
+}
 
 impl<S> Layer<S> for HeadersLayer {
     type Service = Headers<S>;
 
     fn layer(&self, inner: S) -> Headers<S> {
         Headers {
-            hub: Arc::clone(&self.0),
+            layer: self.clone(),
             inner,
         }
     }
@@ -83,7 +131,7 @@ pub(crate) fn describe(_method: &str, _path: &str, operation: &mut Operation) {
 /// The service that [`HeadersLayer`] creates.
 #[derive(Clone)]
 pub(crate) struct Headers<S> {
-    hub: Arc<HubState>,
+    layer: HeadersLayer,
     inner: S,
 }
 
@@ -100,18 +148,25 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        let hub = &self.hub;
+        let hub = &self.layer.hub;
         hub.ensure_started();
         let cors = &hub.options.cors;
-        let seen = Seen {
+        let mut seen = Seen {
             page: Page::of(&hub.options, request.uri(), request.headers()),
             embedders: cors.embedders(request.uri(), request.headers()),
+            precondition: Precondition::None,
         };
         let admitted = seen.page.may(request.method(), request.headers());
-        let early = match admitted.and_then(|()| check_escapes(request.uri())) {
+        let admitted = admitted.and_then(|()| check_escapes(request.uri()));
+        let early = match admitted.and_then(|()| self.layer.precondition(&request)) {
             Err(problem) => Some(problem.into_response()),
-            Ok(()) if *cors == Cors::Off => None,
-            Ok(()) => preflight(&request, &seen.page),
+            Ok(precondition) => {
+                seen.precondition = precondition;
+                match cors {
+                    Cors::Off => None,
+                    _ => preflight(&request, &seen.page),
+                }
+            }
         };
         if let Some(mut response) = early {
             seen.apply(cors, &mut response);
@@ -147,6 +202,9 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for WithHeaders<F>
         let Ok(response) = std::task::ready!(this.response.poll(cx));
         let mut response = Lease::apply(response);
         if let Some(seen) = this.seen.take() {
+            if let Some(problem) = seen.precondition.judge(response.status()) {
+                response = problem.into_response();
+            }
             seen.apply(&this.hub.options.cors, &mut response);
         }
         Poll::Ready(Ok(response))
@@ -157,6 +215,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for WithHeaders<F>
 struct Seen {
     page: Page,
     embedders: HeaderValue,
+    precondition: Precondition,
 }
 
 impl Seen {

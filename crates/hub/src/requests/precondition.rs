@@ -1,31 +1,10 @@
 //! Preconditions of requests that change something (RFC 9110 §13).
 
-use std::{
-    convert::Infallible,
-    future::{Ready, ready},
-    pin::Pin,
-    task::{Context, Poll},
-};
-
-use axum::{
-    extract::Request,
-    response::{IntoResponse as _, Response},
-};
-use futures_util::future::Either;
-use headwater::{MethodRoute, Operation, Problem, StatusCode};
+use headwater::{Operation, Problem, StatusCode};
 use http::{HeaderMap, Method, header};
-use pin_project_lite::pin_project;
-use tower_layer::Layer;
-use tower_service::Service;
 
 /// The `code` of a refusal because of a precondition.
 const CODE: &str = "precondition_failed";
-
-/// Evaluates the preconditions of a route's requests. A request that the route
-/// would refuse anyway, as one for a method that it doesn't have, isn't evaluated (§13.2.1).
-pub(crate) fn evaluated<S: Clone + Send + Sync + 'static>(route: MethodRoute<S>) -> MethodRoute<S> {
-    route.route_layer(Evaluated)
-}
 
 /// Documents the refusal of an operation that changes something.
 pub(crate) fn describe(method: &str, _path: &str, operation: &mut Operation) {
@@ -86,66 +65,6 @@ impl Precondition {
     pub(crate) fn judge(self, status: StatusCode) -> Option<Problem> {
         let is_false = self == Self::IsNew && status == StatusCode::OK;
         is_false.then(|| failed("it exists, and the request has `If-None-Match: *`"))
-    }
-}
-
-/// The layer of [`evaluated`].
-#[derive(Clone, Copy)]
-struct Evaluated;
-
-impl<S> Layer<S> for Evaluated {
-    type Service = Evaluating<S>;
-
-    fn layer(&self, inner: S) -> Evaluating<S> {
-        Evaluating(inner)
-    }
-}
-
-#[derive(Clone)]
-struct Evaluating<S>(S);
-
-impl<S> Service<Request> for Evaluating<S>
-where
-    S: Service<Request, Response = Response, Error = Infallible>,
-{
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Either<Judged<S::Future>, Ready<Result<Response, Infallible>>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        match Precondition::of(request.method(), request.headers()) {
-            Ok(precondition) => Either::Left(Judged {
-                response: self.0.call(request),
-                precondition,
-            }),
-            Err(problem) => Either::Right(ready(Ok(problem.into_response()))),
-        }
-    }
-}
-
-pin_project! {
-    /// A response that may show that the condition was false.
-    struct Judged<F> {
-        #[pin]
-        response: F,
-        precondition: Precondition,
-    }
-}
-
-impl<F: Future<Output = Result<Response, Infallible>>> Future for Judged<F> {
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let this = self.project();
-        let Ok(response) = std::task::ready!(this.response.poll(cx));
-        Poll::Ready(Ok(match this.precondition.judge(response.status()) {
-            Some(problem) => problem.into_response(),
-            None => response,
-        }))
     }
 }
 
