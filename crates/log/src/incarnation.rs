@@ -181,10 +181,10 @@ pub struct Lineage {
 /// The incarnations before a stream's own one.
 #[derive(Debug, PartialEq, Eq)]
 struct Past {
-    /// Those of the offsets that the stream didn't begin itself, the first source first, each with the last offset
-    /// that has it.
+    /// Incarnations of the offsets that the stream didn't begin itself, the first source first, each with the last
+    /// offset that has it.
     inherited: Box<[(Offset, Incarnation)]>,
-    /// Those that the stream itself had before it lost its newest messages.
+    /// Incarnations that the stream itself had before it lost its newest messages.
     before_losses: Box<[Incarnation]>,
 }
 

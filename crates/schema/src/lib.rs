@@ -39,6 +39,7 @@ use schemars::{JsonSchema, SchemaGenerator, generate::Contract};
 use serde_json::Value;
 
 mod budget;
+mod class_work;
 mod cost;
 mod duplicate_names;
 mod error;

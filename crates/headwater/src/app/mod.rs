@@ -219,7 +219,7 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
     ///     });
     /// ```
     #[must_use]
-    pub fn describe_all(mut self, describe: impl Fn(&str, &str, &mut Operation)) -> Self {
+    pub fn describe_all(mut self, mut describe: impl FnMut(&str, &str, &mut Operation)) -> Self {
         for entry in &mut self.api.operations {
             describe(entry.method, &entry.path, &mut entry.operation);
         }

@@ -13,6 +13,8 @@ mod hosts;
 #[cfg(feature = "docs")]
 mod layers;
 mod panics;
+#[cfg(feature = "openapi")]
+mod parameters;
 mod proxies;
 #[cfg(feature = "openapi")]
 mod schema;

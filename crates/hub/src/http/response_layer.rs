@@ -1,7 +1,6 @@
 //! The layer around every endpoint: the check of the requesting page, preconditions, security headers, and CORS.
 
 use std::{
-    cell::RefCell,
     collections::HashSet,
     convert::Infallible,
     future::{Ready, ready},
@@ -77,14 +76,13 @@ impl HeadersLayer {
         app: App<S>,
         hub: &Arc<HubState>,
     ) -> (App<S>, Self) {
-        let operations = RefCell::default();
+        let mut operations = Operations::new();
         let app = app.describe_all(|method, path, _| {
-            let operations: &mut Operations = &mut operations.borrow_mut();
             operations.insert((method.to_ascii_uppercase(), path.to_owned()));
         });
         let layer = Self {
             hub: Arc::clone(hub),
-            operations: Arc::new(operations.into_inner()),
+            operations: Arc::new(operations),
         };
         (app, layer)
     }

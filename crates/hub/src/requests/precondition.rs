@@ -16,7 +16,7 @@ pub(crate) fn describe(method: &str, _path: &str, operation: &mut Operation) {
     }
 }
 
-/// What the preconditions of a request ask for.
+/// The condition that a request depends on.
 ///
 /// An entity tag of the hub names a range of messages, not a state that a change could be compared
 /// with. So the only conditions that can be true are those that name no tag.
@@ -60,8 +60,8 @@ impl Precondition {
         }
     }
 
-    /// Returns the problem of a response that shows that the condition was false. A PUT that found
-    /// what it would create has changed nothing.
+    /// Returns the problem of a response that shows that the condition was false. A PUT for something that exists
+    /// has changed nothing.
     pub(crate) fn judge(self, status: StatusCode) -> Option<Problem> {
         let is_false = self == Self::IsNew && status == StatusCode::OK;
         is_false.then(|| failed("it exists, and the request has `If-None-Match: *`"))
