@@ -156,15 +156,12 @@ fn shared(joint: Joint, block: &Block) -> Option<Bytes> {
 
 /// Appends the messages of a block, each with the separator after it.
 fn put(joint: Joint, block: &Block, out: &mut Vec<u8>) {
-    let start = out.len();
     match (block.lines(), joint) {
         (Some(lines), Joint::Lines) => out.extend_from_slice(lines),
         (Some(lines), Joint::Array { .. }) => {
-            out.extend_from_slice(lines);
             // A value has no line feed in it, so each one is the end of a value.
-            for byte in &mut out[start..] {
-                *byte = if *byte == b'\n' { b',' } else { *byte };
-            }
+            let comma = |byte: &u8| if *byte == b'\n' { b',' } else { *byte };
+            out.extend(lines.iter().map(comma));
         }
         _ => {
             for message in block.messages() {
