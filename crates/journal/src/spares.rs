@@ -1,16 +1,13 @@
 //! Segments that are prepared before they are needed, so that a commit neither waits for them nor
 //! makes the file system record new blocks.
 
-use std::{
-    collections::VecDeque,
-    io::{self, IoSlice},
-    sync::Arc,
-};
+use std::{collections::VecDeque, io, sync::Arc};
 
 use parking_lot::Mutex;
 
 use crate::{
     disk::{Disk, DiskFile},
+    new_file::NewFile,
     segment::segment_name,
 };
 
@@ -181,29 +178,26 @@ impl Spares {
     fn make(&self, number: u64, bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
         static ZEROS: [u8; PIECE] = [0; PIECE];
         let name = segment_name(number);
-        let file = match self.disk.create(&name) {
+        let mut file = match NewFile::create(&*self.disk, &name) {
             // An earlier attempt left a part of it.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 self.disk.remove(&name)?;
-                self.disk.create(&name)?
+                NewFile::create(&*self.disk, &name)?
             }
             created => created?,
         };
-        let zero = || {
-            let mut at = 0;
-            while at < bytes {
-                let piece = usize::try_from(bytes - at).map_or(PIECE, |left| left.min(PIECE));
-                file.write_at(&mut [IoSlice::new(&ZEROS[..piece])], at)?;
-                at += piece as u64;
+        let mut zero = || {
+            while let left @ 1.. = bytes - file.written() {
+                let piece = usize::try_from(left).map_or(PIECE, |left| left.min(PIECE));
+                file.write(&ZEROS[..piece])?;
             }
-            file.sync()?;
-            self.disk.sync()
+            let file = file.finish()?;
+            self.disk.sync()?;
+            Ok(file)
         };
-        if let Err(error) = zero() {
+        zero().inspect_err(|_| {
             // The part that was written would keep a full disk full.
             let _still_there = self.disk.remove(&name);
-            return Err(error);
-        }
-        Ok(file)
+        })
     }
 }

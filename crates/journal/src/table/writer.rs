@@ -1,9 +1,6 @@
 //! Writing of a table.
 
-use std::{
-    io::{self, IoSlice},
-    sync::Arc,
-};
+use std::{io, sync::Arc};
 
 use super::{
     Table,
@@ -12,7 +9,7 @@ use super::{
     footer::Footer,
     table_name,
 };
-use crate::disk::{Disk, DiskFile};
+use crate::{disk::Disk, new_file::NewFile};
 
 /// Bytes that are written at once.
 const PIECE: usize = 256 << 10;
@@ -23,11 +20,9 @@ const PIECE: usize = 256 << 10;
 /// It keeps 8 bytes per pair in memory, for the filter.
 pub struct TableWriter {
     disk: Arc<dyn Disk>,
-    file: Arc<dyn DiskFile>,
+    file: NewFile,
     number: u64,
-    /// Bytes in the file.
-    written: u64,
-    /// The bytes that follow them.
+    /// The bytes that follow those in the file.
     buffer: Vec<u8>,
     /// Offset in `buffer` of the block that isn't complete.
     block: usize,
@@ -49,9 +44,8 @@ impl TableWriter {
     pub fn create(disk: &Arc<dyn Disk>, number: u64) -> io::Result<Self> {
         Ok(Self {
             disk: Arc::clone(disk),
-            file: disk.create(&table_name(number))?,
+            file: NewFile::create(&**disk, &table_name(number))?,
             number,
-            written: 0,
             buffer: Vec::new(),
             block: 0,
             first: Vec::new(),
@@ -108,7 +102,7 @@ impl TableWriter {
         let filter = filter::build(&self.keys);
         tail.extend_from_slice(&filter);
         let footer = Footer {
-            blocks: self.written + self.buffer.len() as u64,
+            blocks: self.file.written() + self.buffer.len() as u64,
             directory,
             filter: filter.len() as u64,
             pairs: self.keys.len() as u64,
@@ -116,15 +110,14 @@ impl TableWriter {
         footer.seal(&mut tail, self.number);
         self.buffer.extend_from_slice(&tail);
         self.write(self.buffer.len())?;
-        self.file.sync()?;
-        let file = Arc::clone(&self.file);
+        let file = self.file.finish()?;
         let table = Table::new(file, self.number, footer, tail).map_err(io::Error::other)?;
         self.is_finished = true;
         Ok(table)
     }
 
     fn end_block(&mut self) -> io::Result<()> {
-        let offset = self.written + self.block as u64;
+        let offset = self.file.written() + self.block as u64;
         let sum = block::sum(&self.buffer[self.block..], self.number, offset);
         self.buffer.extend_from_slice(&sum);
         let length = self.buffer.len() - self.block;
@@ -140,11 +133,9 @@ impl TableWriter {
         if bytes == 0 {
             return Ok(());
         }
-        let mut parts = [IoSlice::new(&self.buffer[..bytes])];
-        self.file.write_at(&mut parts, self.written)?;
+        self.file.write(&self.buffer[..bytes])?;
         self.buffer.drain(..bytes);
         self.block = self.block.saturating_sub(bytes);
-        self.written += bytes as u64;
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ mod damage;
 mod failures;
 mod indexes;
 mod model;
+mod new_files;
 mod recycling;
 mod sim;
 mod tables;

@@ -41,6 +41,8 @@ struct State {
     /// Changes of names that aren't on the disk, in order.
     changes: Vec<BTreeMap<String, usize>>,
     files: Vec<Content>,
+    /// The most bytes that one sync of a file wrote.
+    most_synced: u64,
 }
 
 #[derive(Clone, Default)]
@@ -139,6 +141,7 @@ impl Sim {
             durable_names: BTreeMap::new(),
             changes: Vec::new(),
             files: Vec::new(),
+            most_synced: 0,
         })))
     }
 
@@ -154,6 +157,12 @@ impl Sim {
     #[allow(dead_code, reason = "the tests of the log use it")]
     pub(crate) fn is_off(&self) -> bool {
         self.state().is_off
+    }
+
+    /// Returns the most bytes that one sync of a file wrote.
+    #[allow(dead_code, reason = "the tests of the journal use it")]
+    pub(crate) fn most_synced(&self) -> u64 {
+        self.state().most_synced
     }
 
     /// Sets the event of an operation, counted from now on.
@@ -185,6 +194,7 @@ impl Sim {
             names,
             changes: Vec::new(),
             files,
+            most_synced: 0,
         })))
     }
 
@@ -210,6 +220,7 @@ impl Sim {
             durable_names: state.durable_names.clone(),
             changes: state.changes.clone(),
             files: state.files.clone(),
+            most_synced: 0,
             ..*state
         })))
     }
@@ -344,6 +355,8 @@ impl DiskFile for SimFile {
         let state = &mut *self.disk.state();
         let event = state.step()?;
         let file = &mut state.files[self.id];
+        let synced = (file.dirty.len() * SECTOR) as u64;
+        state.most_synced = state.most_synced.max(synced);
         match event {
             None => file.flush(|| true),
             // Sectors that aren't written now are dropped: the kernel counts them as clean.

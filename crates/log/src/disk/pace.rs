@@ -5,10 +5,7 @@ use std::cell::Cell;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use headwater_journal::DiskFile;
-
 use super::engine::Engine;
-use super::failure::io_failure;
 use super::maintenance;
 use super::options::Durability;
 use super::queue::Request;
@@ -19,8 +16,6 @@ use crate::error::{Error, Kind};
 
 /// Time without a commit after which a rewrite is as fast as it can be.
 const QUIET: Duration = Duration::from_secs(1);
-/// Bytes after which a new file is synced. A sync of more would hold up those of commits.
-const SYNC_BYTES: u64 = 4 << 20;
 /// Records and bytes of segments that wait to be sorted above which sorting is as fast as it can be.
 const BEHIND_RECORDS: usize = 1 << 20;
 const BEHIND_BYTES: u64 = 512 << 20;
@@ -56,7 +51,6 @@ struct Progress {
     /// The start of the period that has a rate, and the bytes written since.
     since: Instant,
     bytes: u64,
-    unsynced: u64,
 }
 
 impl<'a> Paced<'a> {
@@ -71,7 +65,6 @@ impl<'a> Paced<'a> {
                 committed: (why == Why::Due).then_some(now),
                 since: now,
                 bytes: 0,
-                unsynced: 0,
             }),
         }
     }
@@ -120,16 +113,11 @@ impl Terms for Paced<'_> {
         bytes == 0 || free(self.engine).is_none_or(|free| free >= bytes + SLACK)
     }
 
-    fn wrote(&self, file: &dyn DiskFile, bytes: usize) -> Result<(), Error> {
+    fn wrote(&self, bytes: usize) -> Result<(), Error> {
         if self.stops() {
             return Err(Kind::Closed.into());
         }
         let mut progress = self.progress.get();
-        progress.unsynced += bytes as u64;
-        if progress.unsynced >= SYNC_BYTES {
-            file.sync().map_err(io_failure)?;
-            progress.unsynced = 0;
-        }
         let (commit, now) = (self.engine.committed().commit, Instant::now());
         if commit != progress.commit {
             (progress.commit, progress.committed) = (commit, Some(now));

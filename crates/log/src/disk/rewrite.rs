@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use headwater_journal::{Checkpoint, DiskFile, Install, Tail, Window};
+use headwater_journal::{Checkpoint, Install, Tail, Window};
 
 use super::failure::io_failure;
 use super::format::commit::IndexChange;
@@ -81,7 +81,7 @@ pub(crate) trait Terms {
     fn fits(&self, bytes: u64) -> bool;
 
     /// Called after a part of the new file was written.
-    fn wrote(&self, file: &dyn DiskFile, bytes: usize) -> Result<(), Error>;
+    fn wrote(&self, bytes: usize) -> Result<(), Error>;
 }
 
 /// The conditions while the log is opened.
@@ -97,7 +97,7 @@ impl Terms for Opening {
         true
     }
 
-    fn wrote(&self, _: &dyn DiskFile, _: usize) -> Result<(), Error> {
+    fn wrote(&self, _: usize) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -241,7 +241,7 @@ fn write(
     }
     let number = store.next_file();
     let identity = store.identity.number();
-    let pace = |file: &dyn DiskFile, bytes: usize| terms.wrote(file, bytes);
+    let pace = |bytes: usize| terms.wrote(bytes);
     let written = sorted::write(&store.disk, number, identity, range, items, read, pace);
     let written = written.inspect_err(|_: &Error| store.remove(&sorted_name(number)))?;
     let entries = written.entries.into_iter();

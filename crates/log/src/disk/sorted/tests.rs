@@ -48,15 +48,9 @@ fn try_write(
 ) -> Result<Written, SortedError> {
     let range = 0..end_of(model) + 5;
     let read = |item: &Item| Ok(model[usize::try_from(item.at).unwrap()].1.data.clone());
-    write(
-        &memory.disk(),
-        number,
-        IDENTITY,
-        range,
-        items,
-        read,
-        |_, _| Ok(()),
-    )
+    write(&memory.disk(), number, IDENTITY, range, items, read, |_| {
+        Ok(())
+    })
 }
 
 fn written(memory: &Memory, model: &Model) -> Written {
@@ -194,7 +188,7 @@ fn check_rewrite(memory: &Memory, file: &Sorted, model: &Model, rng: &mut Rng) {
         file.range(),
         &kept,
         |item| data.read(item.at, item.head.length),
-        |_, _| Ok::<_, SortedError>(()),
+        |_| Ok::<_, SortedError>(()),
     )
     .unwrap();
     assert_eq!(order(&new.file, 0, |_| true).unwrap(), expected);

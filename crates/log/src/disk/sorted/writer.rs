@@ -3,10 +3,10 @@
 //! The records are visited twice: by stream, which writes the data and gathers blocks and runs, and by
 //! position, which writes the groups of the order.
 
-use std::{io::IoSlice, mem, ops::Range, sync::Arc};
+use std::{mem, ops::Range, sync::Arc};
 
 use bytes::Bytes;
-use headwater_journal::{Disk, DiskFile};
+use headwater_journal::{Disk, NewFile};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{
@@ -49,17 +49,16 @@ pub(crate) fn write<E: From<SortedError>>(
     range: Range<u64>,
     items: &[Item],
     mut read: impl FnMut(&Item) -> Result<Bytes, E>,
-    pace: impl FnMut(&dyn DiskFile, usize) -> Result<(), E>,
+    pace: impl FnMut(usize) -> Result<(), E>,
 ) -> Result<Written, E> {
     check_positions(items, &range)?;
     let seed = Seed { number, identity };
     let by_stream = sort_by_stream(items)?;
     let starts = group_starts(items);
-    let file = disk.create(&sorted_name(number)).map_err(SortedError::Io)?;
+    let file = NewFile::create(&**disk, &sorted_name(number));
     let mut out = Out {
-        file,
+        file: file.map_err(SortedError::Io)?,
         buffer: Vec::with_capacity(CHUNK),
-        written: 0,
         pace,
     };
 
@@ -109,8 +108,7 @@ pub(crate) fn write<E: From<SortedError>>(
     };
     out.put(&footer.encode())?;
     out.flush()?;
-    let file = out.file;
-    file.sync().map_err(SortedError::Io)?;
+    let file = out.file.finish().map_err(SortedError::Io)?;
     Ok(Written {
         file: Sorted { file, footer },
         entries,
@@ -190,21 +188,19 @@ fn check_data(item: &Item, data: &[u8]) -> Result<u32, SortedError> {
 
 /// The end of the file, which is written in chunks.
 struct Out<P> {
-    file: Arc<dyn DiskFile>,
+    file: NewFile,
     buffer: Vec<u8>,
-    /// The number of bytes before the buffer.
-    written: u64,
     pace: P,
 }
 
 impl<P, E> Out<P>
 where
-    P: FnMut(&dyn DiskFile, usize) -> Result<(), E>,
+    P: FnMut(usize) -> Result<(), E>,
     E: From<SortedError>,
 {
     /// Returns the offset of the next byte.
     fn offset(&self) -> u64 {
-        self.written + self.buffer.len() as u64
+        self.file.written() + self.buffer.len() as u64
     }
 
     fn put(&mut self, mut bytes: &[u8]) -> Result<(), E> {
@@ -221,13 +217,10 @@ where
     }
 
     fn flush(&mut self) -> Result<(), E> {
-        let parts = &mut [IoSlice::new(&self.buffer)];
-        let result = self.file.write_at(parts, self.written);
-        result.map_err(SortedError::Io)?;
+        self.file.write(&self.buffer).map_err(SortedError::Io)?;
         let length = self.buffer.len();
-        self.written += length as u64;
         self.buffer.clear();
-        (self.pace)(&*self.file, length)
+        (self.pace)(length)
     }
 }
 

@@ -31,7 +31,7 @@ fn writes_are_chunks_that_the_caller_can_stop() {
             0..150,
             &items,
             |_| Ok(data.clone()),
-            |_, bytes| {
+            |bytes| {
                 writes.push(bytes);
                 if writes.len() == most {
                     return Err(io::Error::other("it stops").into());
