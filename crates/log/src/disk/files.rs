@@ -16,7 +16,7 @@ use super::segments::Sealed;
 use super::sorted::Sorted;
 use super::store::Store;
 use super::writer::is_full;
-use super::{failure, maintenance};
+use super::{failure, maintenance, priority};
 use crate::error::{Error, Kind};
 
 /// Interval between checks for work.
@@ -81,6 +81,7 @@ pub(crate) fn prepare(engine: &Engine, spares: &Spares) {
 
 /// Works until the log is closed.
 pub(crate) fn run(engine: &Engine, store: &Store, spares: &Spares) {
+    priority::run_behind_others();
     let mut work = Work::new(engine, store);
     let mut wait = POLL;
     loop {

@@ -17,6 +17,7 @@ mod options;
 mod order;
 mod pace;
 mod parting;
+mod priority;
 mod queue;
 mod reader;
 mod rebuild;

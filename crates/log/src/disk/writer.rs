@@ -15,6 +15,7 @@ use super::engine::Engine;
 use super::format::commits_file::{Mark, Marker};
 use super::format::log_head::Head;
 use super::options::Durability;
+use super::priority;
 use super::queue::{Request, Taken};
 use super::segments::SegmentFile;
 use super::store::Store;
@@ -85,6 +86,7 @@ impl Writer {
 
     /// Writes until the queue is closed and empty.
     pub(crate) fn run(mut self) {
+        priority::run_at_once();
         let mut taken = Taken::default();
         let mut expected = 0;
         let mut patience = RETRY;
