@@ -7,7 +7,7 @@ use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::thread::{self, ScopedJoinHandle};
+use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 /// Number of processes of pytest. Most of its tests wait for timers, so there may be more of them than processors.
@@ -126,12 +126,22 @@ pub(crate) fn run_all(args: &[String]) -> Result<(), String> {
         // Downloads leave the processors to the first build.
         let tools = scope.spawn(|| Tools::install(&plan, &nats));
         let mut all: Vec<Done> = Vec::new();
+        let mut fuzzing = None;
         if plan.has(Step::Rust) {
-            all.push(Done::shown(Step::Rust, || rust(&nats)));
+            let is_built = || {
+                let fuzz = |run: Run<'_>| fuzz(plan.fuzz_seconds, run);
+                fuzzing = plan
+                    .has(Step::Fuzz)
+                    .then(|| Beside::start(scope, Step::Fuzz, fuzz));
+            };
+            all.push(Done::shown(Step::Rust, || rust(&nats, is_built)));
+        } else if plan.has(Step::Fuzz) {
+            all.push(Done::shown(Step::Fuzz, || fuzz(plan.fuzz_seconds, &run)));
         }
         if plan.has(Step::Doc) {
             all.push(Done::shown(Step::Doc, doc));
         }
+        all.extend(fuzzing.map(Beside::end));
         let tools = tools.join().unwrap_or_else(|panic| resume_unwind(panic));
         all.extend(with_programs(&plan, &tools, nats.wait()));
         all
@@ -188,61 +198,82 @@ impl Tools {
     }
 }
 
-/// Runs the steps that start programs, and the fuzz targets. These run beside the end-to-end tests, most of
-/// which wait, and their output is shown afterwards.
+/// Runs the steps that start programs. Most of the end-to-end tests wait, so the conformance suite runs beside them.
 fn with_programs(plan: &Plan, tools: &Tools, nats: &Installed) -> Vec<Done> {
-    let has_e2e = plan.has(Step::E2e);
-    let built = match has_e2e || plan.has(Step::Conformance) {
-        true => built(),
-        false => Err("no step needs it".to_owned()),
+    let (has_e2e, has_suite) = (plan.has(Step::E2e), plan.has(Step::Conformance));
+    if !has_e2e && !has_suite {
+        return Vec::new();
+    }
+    let built = &built();
+    let suite = |run: Run<'_>| {
+        conformance(
+            tools.node.as_deref()?,
+            built.as_deref()?,
+            nats.as_deref()?,
+            run,
+        )
     };
-    let built = &built;
-    let seconds = plan.fuzz_seconds;
-    let mut all = Vec::new();
-    if plan.has(Step::Conformance) {
-        // By itself: its tests have limits of time.
-        all.push(Done::shown(Step::Conformance, || {
-            conformance(tools.node.as_deref()?, built.as_deref()?, nats.as_deref()?)
-        }));
-    }
     if !has_e2e {
-        if plan.has(Step::Fuzz) {
-            all.push(Done::shown(Step::Fuzz, || fuzz(seconds, run)));
+        return vec![Done::shown(Step::Conformance, || suite(&run))];
+    }
+    thread::scope(|scope| {
+        println!("\n==> {}", Step::E2e.name());
+        let mut beside = has_suite.then(|| Beside::start(scope, Step::Conformance, suite));
+        let mut ended = None;
+        let is_shared = || ended = beside.take().map(Beside::end);
+        let e2e = Done::of(Step::E2e, || e2e(&tools.python, built, is_shared));
+        let mut all = vec![e2e.report()];
+        all.extend(ended);
+        all
+    })
+}
+
+/// Runs a command.
+type Run<'a> = &'a (dyn Fn(&mut Command) -> Result<(), String> + Sync);
+
+/// A step that runs beside another one, with its output in a file.
+struct Beside<'scope> {
+    step: ScopedJoinHandle<'scope, Done>,
+    log: PathBuf,
+}
+
+impl<'scope> Beside<'scope> {
+    fn start(
+        scope: &'scope Scope<'scope, '_>,
+        step: Step,
+        work: impl FnOnce(Run<'_>) -> Result<(), String> + Send + 'scope,
+    ) -> Self {
+        let name = format!("headwater-{}-{}.log", step.name(), std::process::id());
+        let log = std::env::temp_dir().join(name);
+        println!(
+            "{} runs beside it, with its output in {}",
+            step.name(),
+            log.display()
+        );
+        let file = log.clone();
+        let to_file = move |command: &mut Command| run_to_file(command, &file);
+        Self {
+            step: scope.spawn(move || Done::of(step, || work(&to_file))),
+            log,
         }
-        return all;
     }
 
-    println!("\n==> e2e");
-    let log = std::env::temp_dir().join(format!("headwater-fuzz-{}.log", std::process::id()));
-    thread::scope(|scope| {
-        let mut beside = plan.has(Step::Fuzz).then(|| {
-            println!("fuzz runs beside it, with its output in {}", log.display());
-            let to_log = |command: &mut Command| run_to_file(command, &log);
-            scope.spawn(move || Done::of(Step::Fuzz, || fuzz(seconds, to_log)))
-        });
-        let mut fuzzed = None;
-        let e2e = Done::of(Step::E2e, || {
-            let fuzz_ends = || fuzzed = beside.take().map(|beside| finished(beside, &log));
-            e2e(&tools.python, built, fuzz_ends)
-        });
-        all.push(e2e.report());
-        all.extend(fuzzed);
-    });
-    all
+    /// Waits for the end of the step, and shows its output.
+    fn end(self) -> Done {
+        let done = self
+            .step
+            .join()
+            .unwrap_or_else(|panic| resume_unwind(panic));
+        println!("\n==> {}", done.step.name());
+        print!("{}", fs::read_to_string(&self.log).unwrap_or_default());
+        // A file in the folder for temporary ones, which may stay.
+        let _ = fs::remove_file(&self.log);
+        done.report()
+    }
 }
 
-/// Waits for the end of the fuzz targets, and shows their output.
-fn finished(fuzz: ScopedJoinHandle<'_, Done>, log: &Path) -> Done {
-    let done = fuzz.join().unwrap_or_else(|panic| resume_unwind(panic));
-    println!("\n==> {}", done.step.name());
-    print!("{}", fs::read_to_string(log).unwrap_or_default());
-    // A file in the folder for temporary ones, which may stay.
-    let _ = fs::remove_file(log);
-    done.report()
-}
-
-/// All tests but the fuzz targets, which are a step of their own.
-fn rust(nats: &OnceLock<Installed>) -> Result<(), String> {
+/// All tests but the fuzz targets, which are a step of their own. Calls `is_built` when all of them can run.
+fn rust(nats: &OnceLock<Installed>, is_built: impl FnOnce()) -> Result<(), String> {
     let has_nextest = tools::ensure_nextest();
     let tests = || {
         let mut tests = command("cargo");
@@ -255,6 +286,7 @@ fn rust(nats: &OnceLock<Installed>) -> Result<(), String> {
         tests
     };
     run(tests().arg("--no-run"))?;
+    is_built();
     let mut tests = tests();
     if has_nextest {
         // Nearly half of the time of these tests is spent waiting.
@@ -281,7 +313,7 @@ fn doc() -> Result<(), String> {
 
 /// The bodies of the fuzz targets, in the build of the step `rust`. They need only processor time, so they leave it to
 /// any other step.
-fn fuzz(seconds: u32, run: impl Fn(&mut Command) -> Result<(), String>) -> Result<(), String> {
+fn fuzz(seconds: u32, run: Run<'_>) -> Result<(), String> {
     let mut nice = command("nice");
     nice.args(["-n", "19", "cargo"]);
     if tools::ensure_nextest() {
@@ -294,9 +326,8 @@ fn fuzz(seconds: u32, run: impl Fn(&mut Command) -> Result<(), String>) -> Resul
     run(nice.env("HEADWATER_FUZZ_SECONDS", seconds.to_string()))
 }
 
-/// The end-to-end tests. Those that need the machine for themselves run last, after `fuzz_ends` has
-/// returned.
-fn e2e(python: &Installed, built: &Installed, fuzz_ends: impl FnOnce()) -> Result<(), String> {
+/// The end-to-end tests. Those that need the machine for themselves run last, after `is_shared` has returned.
+fn e2e(python: &Installed, built: &Installed, is_shared: impl FnOnce()) -> Result<(), String> {
     let pytest = |args: &[&str]| {
         let built = built.as_deref()?;
         let example = |name: &str| built.join("examples").join(name);
@@ -318,16 +349,14 @@ fn e2e(python: &Installed, built: &Installed, fuzz_ends: impl FnOnce()) -> Resul
     };
     let processes = ["-n", PYTEST_PROCESSES, "--dist", "worksteal"];
     let most = pytest(&[&processes[..], &["-m", "not alone"]].concat());
-    fuzz_ends();
+    is_shared();
     let alone = pytest(&["-m", "alone"]);
     most.and(alone)
 }
 
 /// Runs the protocol's own conformance suite against `headwater serve`, once for each engine, and
 /// against two hubs on a cluster. Fails unless every test passes.
-///
-/// The suite waits most of the time, so that on the cluster runs beside the others. Its output follows.
-fn conformance(node: &Path, built: &Path, nats: &Path) -> Result<(), String> {
+fn conformance(node: &Path, built: &Path, nats: &Path, run: Run<'_>) -> Result<(), String> {
     let hub = built.join("headwater");
     let suite = || {
         let mut node = command(node);
@@ -335,24 +364,9 @@ fn conformance(node: &Path, built: &Path, nats: &Path) -> Result<(), String> {
         node
     };
     let data = std::env::temp_dir().join(format!("headwater-conformance-{}", std::process::id()));
-    let log = data.with_extension("log");
-    let on_cluster = |hubs: &str| {
-        let mut suite = suite();
-        suite.arg("--nats").arg(nats).args(["--hubs", hubs]);
-        run_to_file(&mut suite, &log)
-    };
-    let (own, on_cluster) = thread::scope(|scope| {
-        let beside = scope.spawn(|| on_cluster("1").and(on_cluster("2")));
-        let own = run(&mut suite()).and(run(suite().arg("--data").arg(&data)));
-        (
-            own,
-            beside.join().unwrap_or_else(|panic| resume_unwind(panic)),
-        )
-    });
-    println!("on a cluster, with one hub and with two:");
-    print!("{}", fs::read_to_string(&log).unwrap_or_default());
-    // A file in the folder for temporary ones, which may stay.
-    let _ = fs::remove_file(&log);
+    let own = run(&mut suite()).and(run(suite().arg("--data").arg(&data)));
+    let on_cluster = |hubs: &str| run(suite().arg("--nats").arg(nats).args(["--hubs", hubs]));
+    let on_cluster = on_cluster("1").and(on_cluster("2"));
     fs::remove_dir_all(&data)
         .map_err(|error| format!("{} cannot be removed: {error}", data.display()))?;
     own.and(on_cluster)
