@@ -11,6 +11,7 @@ use std::{
 use axum::response::{IntoResponse as _, Response};
 use headwater_auth::{Action, Identity, IdentityKind};
 use headwater_log::StreamName;
+use http_body::Body as _;
 use pin_project_lite::pin_project;
 
 use super::{Access, Denied, hook::Question};
@@ -145,7 +146,10 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Leased<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         if let Poll::Ready(Ok(mut response)) = this.response.poll(cx) {
-            if let Some(lease) = this.lease.take() {
+            // A body without anything to come can't end early.
+            if let Some(lease) = this.lease.take()
+                && !response.body().is_end_stream()
+            {
                 response.extensions_mut().insert(lease);
             }
             return Poll::Ready(Ok(response));
