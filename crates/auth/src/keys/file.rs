@@ -234,7 +234,12 @@ impl KeyFile {
 
     /// Reads the file. `None` is the version of a file that doesn't exist.
     pub(super) fn read(&self) -> Result<(Records, Option<Version>), KeyFileError> {
-        let file = match File::open(&self.path) {
+        // Opening a pipe could wait for ever, and no later change would be seen.
+        let opened = fs::metadata(&self.path).and_then(|metadata| match metadata.is_file() {
+            true => File::open(&self.path),
+            false => Err(io::Error::other("it is not a regular file")),
+        });
+        let file = match opened {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok((Records::default(), None));
             }

@@ -453,3 +453,26 @@ fn only_text_of_the_exact_form_is_a_key() {
         assert!(Parts::of(&bad).is_none(), "{bad}");
     }
 }
+
+#[test]
+fn a_pipe_in_the_place_of_the_file_is_an_error_and_a_later_file_is_read() {
+    let it = fixture();
+    let key = it.create("a");
+    let store = it.store();
+    let aside = it.path.with_extension("aside");
+    fs::rename(&it.path, &aside).unwrap();
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mkfifoat(rustix::fs::CWD, &it.path, mode).unwrap();
+    let error = store.reload_if_changed(NOW).unwrap_err();
+    assert!(error.to_string().contains("not a regular file"), "{error}");
+    assert!(
+        store.verify(key.token(), NOW).is_ok(),
+        "the keys stay in force"
+    );
+    assert!(it.file.list().is_err());
+
+    fs::rename(&aside, &it.path).unwrap();
+    it.file.revoke("a", NOW).unwrap();
+    assert!(store.reload_if_changed(NOW).unwrap());
+    assert!(store.verify(key.token(), NOW).is_err());
+}

@@ -59,6 +59,19 @@ impl Files {
             .map_err(|error| error.of_files(&self.certificate, &self.key))
     }
 
+    /// Reads files that have changed. A pipe in the place of one is an error: opening it could wait for ever, and no
+    /// later change would be seen.
+    fn read_again(&self) -> Result<Pair, TlsError> {
+        for path in [&self.certificate, &self.key] {
+            let is_file = fs::metadata(path).map(|meta| meta.is_file());
+            if !is_file.map_err(|error| TlsError::read(path, error))? {
+                let error = io::Error::other("it is not a regular file, and so isn't read again");
+                return Err(TlsError::read(path, error));
+            }
+        }
+        self.read()
+    }
+
     pub(super) fn stamps(&self) -> Stamps {
         // It follows symbolic links, which tools for certificates replace.
         let stamp = |path: &Path| {
@@ -146,7 +159,7 @@ impl Reload {
 
     async fn load(&self) {
         let files = self.files.clone();
-        match spawn_blocking(move || files.read()).await {
+        match spawn_blocking(move || files.read_again()).await {
             Ok(Ok(pair)) => {
                 self.resolver.replace(pair);
                 tracing::info!(

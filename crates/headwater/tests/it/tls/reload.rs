@@ -101,3 +101,25 @@ async fn a_broken_new_certificate_keeps_the_old_one_until_a_whole_one_is_there()
     }
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_pipe_in_the_place_of_a_certificate_keeps_the_old_one_until_a_file_is_there() {
+    let (old, new) = (Certificate::new(), Certificate::new());
+    let files = Files::new(&old);
+    let server = files.serve().await;
+    let [certificate, _] = files.paths();
+    fs::remove_file(&certificate).unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(&certificate)
+        .status();
+    assert!(made.unwrap().success());
+    sleep(Duration::from_millis(4500)).await;
+    assert!(has(&server, &old).await);
+    files.write(&new);
+    let start = Instant::now();
+    while !has(&server, &new).await {
+        assert!(start.elapsed() < LIMIT, "it has still the old one");
+        sleep(Duration::from_millis(100)).await;
+    }
+    server.stop().await;
+}
