@@ -1,7 +1,7 @@
 //! Output files, which keep their content until there is something to write.
 
 use std::{
-    fs::{self, File, Metadata, OpenOptions},
+    fs::{self, File, Metadata, OpenOptions, TryLockError},
     io::{self, Seek as _, SeekFrom, Write},
     path::{Path, PathBuf},
 };
@@ -67,6 +67,9 @@ impl Target {
             .truncate(false)
             .open(path)?;
         let is_regular = file.metadata()?.is_file();
+        if is_regular {
+            lock(&file)?;
+        }
         Ok(Self {
             inner: Inner::File(file),
             cut_at: is_regular.then_some(0),
@@ -107,6 +110,18 @@ impl Target {
         }
         self.created = None;
         Ok(())
+    }
+}
+
+/// Locks a file until it is closed, so that two commands don't mix what they write. A file system that has no
+/// locks doesn't prevent that.
+///
+/// # Errors
+/// Another command has locked it.
+pub(crate) fn lock(file: &File) -> io::Result<()> {
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(io::Error::other("another command writes to it")),
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
     }
 }
 
@@ -218,14 +233,14 @@ pub(crate) fn refuse_same(input: Place<'_>, output: Place<'_>) -> Result<(), Fai
 }
 
 #[cfg(unix)]
-fn is_same(one: &Metadata, other: &Metadata) -> bool {
+pub(crate) fn is_same(one: &Metadata, other: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 /// The metadata can't identify a file here; `same_path` compares paths.
 #[cfg(not(unix))]
-fn is_same(_: &Metadata, _: &Metadata) -> bool {
+pub(crate) fn is_same(_: &Metadata, _: &Metadata) -> bool {
     true
 }
 
@@ -294,6 +309,17 @@ mod tests {
         assert_eq!(content(), "n");
         target.write_all(b"ew").unwrap();
         assert_eq!(content(), "new");
+    }
+
+    #[test]
+    fn two_commands_dont_write_one_file() {
+        let folder = Folder::new("two");
+        let path = folder.file("old", "old");
+        let first = Target::replace(&path).unwrap();
+        let second = Target::resume(&path).err().map(|error| error.to_string());
+        assert_eq!(second.as_deref(), Some("another command writes to it"));
+        drop(first);
+        assert!(Target::replace(&path).is_ok());
     }
 
     #[test]

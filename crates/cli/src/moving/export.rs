@@ -8,12 +8,13 @@ use std::{
 };
 
 use clap::Args as ClapArgs;
+use headwater_wire::terminal::ShellWord;
 use indicatif::{HumanBytes, HumanCount, ProgressBar};
 use serde::Deserialize;
 
 use crate::{
     exit::Failure,
-    file::Place,
+    file::{self, Place, is_same},
     hub_options::Hub,
     interrupt::Interrupt,
     progress::{EVERY, spinner},
@@ -55,8 +56,9 @@ pub(crate) async fn run(args: Export, mut interrupt: Interrupt) -> Result<(), Fa
         Ok(()) => report!("{}", seen.summary()),
         Err(_) => {
             if let Some(last) = &seen.last {
+                let after = ShellWord(last);
                 report!(
-                    "headwater: complete up to {last}: --after {last} continues in another file"
+                    "headwater: complete up to {last}: --after={after} continues in another file"
                 );
             }
         }
@@ -122,7 +124,7 @@ impl Output {
             part.push(".part");
             let part = PathBuf::from(part);
             Ok(Self::New {
-                file: File::create(&part)?,
+                file: create_alone(&part)?,
                 part,
                 path: path.to_owned(),
             })
@@ -157,6 +159,29 @@ impl Output {
             done.map_err(|error| failed(&path, &error))?;
         }
         Ok(())
+    }
+}
+
+/// Creates a file, or empties one that an interrupted export has left.
+///
+/// # Errors
+/// Another command writes to it.
+fn create_alone(path: &Path) -> io::Result<File> {
+    loop {
+        let mut options = File::options();
+        let file = options
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        file::lock(&file)?;
+        // Before the lock, another export may have completed this file and given it its name.
+        if fs::metadata(path)
+            .is_ok_and(|there| file.metadata().is_ok_and(|it| is_same(&it, &there)))
+        {
+            file.set_len(0)?;
+            return Ok(file);
+        }
     }
 }
 
