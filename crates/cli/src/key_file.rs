@@ -7,6 +7,8 @@ use std::{
     path::Path,
 };
 
+use headwater_wire::terminal::ShellWord;
+
 use crate::exit::Failure;
 
 /// Maximum size of a file with a secret.
@@ -33,7 +35,9 @@ pub(crate) fn read_secret(path: &Path) -> Result<Secret, Failure> {
     }
     let warning = (mode & 0o044 != 0).then(|| {
         let path = path.display();
-        format!("{path}: other users can read this secret; `chmod 600 {path}` protects it")
+        let word = path.to_string();
+        let word = ShellWord(&word);
+        format!("{path}: other users can read this secret; `chmod 600 {word}` protects it")
     });
     Ok(Secret { bytes, warning })
 }

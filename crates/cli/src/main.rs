@@ -6,11 +6,14 @@
 
 #![warn(clippy::print_stderr)]
 
-/// Prints a line to stderr. If it can't be written, it is lost: `eprintln!` would panic.
+/// Prints a line to stderr, in which text of others can't control the terminal. If it can't be written, it is lost:
+/// `eprintln!` would panic.
 macro_rules! report {
     ($($line:tt)*) => {{
         use std::io::Write as _;
-        let _ = writeln!(std::io::stderr(), $($line)*);
+        let line = format!($($line)*);
+        let line = headwater_wire::terminal::Escaped(&line);
+        let _ = writeln!(std::io::stderr(), "{line}");
     }};
 }
 

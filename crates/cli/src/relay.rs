@@ -4,6 +4,7 @@ use std::{io::Write as _, time::Duration};
 
 use clap::Args as ClapArgs;
 use headwater_client::{Error, Event, Method, StatusCode, Str, Token};
+use headwater_wire::terminal::ShellWord;
 
 use crate::{
     args::{self, duration, header, method},
@@ -167,9 +168,11 @@ pub(crate) async fn run(relay: Relay, mut interrupt: Interrupt) -> Result<(), Fa
 }
 
 fn how_to_abort(started: &Started) -> String {
+    let abort = format!("{}&action=abort", started.url);
     format!(
-        "to abort it:  curl -X PATCH '{}&action=abort'\nto follow it: headwater tail {}",
-        started.url, started.stream
+        "to abort it:  curl -X PATCH {}\nto follow it: headwater tail {}",
+        ShellWord(&abort),
+        ShellWord(&started.stream)
     )
 }
 

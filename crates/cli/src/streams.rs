@@ -8,6 +8,7 @@ use std::{
 
 use clap::{Args as ClapArgs, Subcommand};
 use headwater_client::{Client, hub::Offset};
+use headwater_wire::terminal::Escaped;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -224,7 +225,11 @@ async fn info(args: &One, hub: &Hub, client: &Client) -> Result<(), Failure> {
         let value = value
             .as_str()
             .map_or_else(|| value.to_string(), str::to_owned);
-        say(&format!("{:<14}{value}", name.replace('_', " ")))?;
+        say(&format!(
+            "{:<14}{}",
+            name.replace('_', " "),
+            Escaped(&value)
+        ))?;
     }
     Ok(())
 }
@@ -250,6 +255,12 @@ async fn list(args: &List, hub: &Hub, client: &Client) -> Result<(), Failure> {
             })?;
         }
         match page.after {
+            // Pages are in the order of paths. Another one would come for ever.
+            Some(next) if Some(&next) <= after.as_ref() => {
+                return Err(Failure::other(
+                    "the hub's list of streams doesn't end: a page has the same position as the one before",
+                ));
+            }
             Some(next) => after = Some(next),
             None => return Ok(()),
         }
@@ -289,11 +300,7 @@ fn line(stream: &serde_json::Value) -> String {
         Some(true) => "closed",
         _ => "open",
     };
-    // Control characters in a path must not move the cursor.
-    let path: String = text("path")
-        .chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect();
+    let path = Escaped(text("path")).to_string();
     let bytes = indicatif::HumanBytes(number("bytes")).to_string();
     columns(&number("messages").to_string(), &bytes, state, &path)
 }

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use headwater_wire::{json::without_bom, status};
+use headwater_wire::{json::without_bom, status, terminal};
 use serde_json::{Map, Value};
 
 /// A server's description of an error: the members of RFC 9457, "Problem Details for HTTP APIs".
@@ -143,7 +143,7 @@ impl fmt::Display for Plain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut chars = self.0.chars();
         for c in chars.by_ref().take(300) {
-            if c.is_control() {
+            if terminal::alters_text(c) {
                 write!(f, "{}", c.escape_default())?;
             } else {
                 write!(f, "{c}")?;

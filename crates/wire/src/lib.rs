@@ -62,6 +62,7 @@ pub mod sse;
 #[doc(hidden)]
 pub mod status;
 mod str_bytes;
+pub mod terminal;
 pub mod text;
 mod work_counter;
 

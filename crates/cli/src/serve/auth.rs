@@ -11,6 +11,7 @@ use std::{
 use clap::Args as ClapArgs;
 use headwater_auth::{Authenticator, Grant, Grants, JwtVerifier, KeyStore};
 use headwater_hub::Auth;
+use headwater_wire::terminal::ShellWord;
 use serde::Deserialize;
 
 use self::jwt::{Jwt, JwtArgs};
@@ -118,8 +119,9 @@ impl Required {
             let keys = KeyStore::open(path).map_err(Failure::other)?;
             if self.jwt.is_none() && !path.exists() {
                 tracing::warn!(
-                    "{path} doesn't exist yet: `headwater keys create --keys {path}` makes the first key",
-                    path = path.display()
+                    "{path} doesn't exist yet: `headwater keys create --keys {}` makes the first key",
+                    ShellWord(&path.to_string_lossy()),
+                    path = path.display(),
                 );
             }
             authenticator = authenticator.keys(Arc::new(keys));

@@ -23,7 +23,7 @@ use std::{
 use clap::{Args as ClapArgs, ValueEnum};
 use headwater_hub::Hub;
 use headwater_log::{DiskLog, Log, MemoryLog, Remedy};
-use headwater_wire::causes;
+use headwater_wire::{causes, terminal::ShellWord};
 use serde::Deserialize;
 
 #[cfg(feature = "nats")]
@@ -330,13 +330,15 @@ async fn open(config: &Config) -> Result<(Arc<dyn Log>, String), Failure> {
 pub(crate) fn cannot_open(folder: &Path, error: &headwater_log::Error) -> String {
     let shown = folder.display();
     let mut text = format!("can't open the data in {shown}: {}", causes::text(error));
+    let data = shown.to_string();
+    let data = ShellWord(&data);
     if error.is_damaged() {
         let then = match error.remedy() {
             Some(Remedy::RebuildIndex) => {
-                format!("`headwater check --rebuild-index --data {shown}` then mends it; or restore a backup")
+                format!("`headwater check --rebuild-index --data {data}` then mends it; or restore a backup")
             }
             Some(Remedy::AcceptDamage) => format!(
-                "Then restore a backup; or see with `headwater check --data {shown}` which messages are damaged, and \
+                "Then restore a backup; or see with `headwater check --data {data}` which messages are damaged, and \
                  serve the others with accept_damage = true in the settings"
             ),
             Some(Remedy::AcceptMissingEnd) => "Then put back what is missing, or restore a backup; or serve what is there \
@@ -400,9 +402,8 @@ impl Greeting {
 /// The curl command and the URL that reach an address from this machine.
 fn reach(address: &str) -> (String, String) {
     if let Some(path) = address.strip_prefix("unix:") {
-        let quoted = path.replace('\'', "'\\''");
         return (
-            format!("curl --unix-socket '{quoted}'"),
+            format!("curl --unix-socket {}", ShellWord(path)),
             "http://localhost".to_owned(),
         );
     }

@@ -15,6 +15,7 @@ use std::{
 use crate::{
     proxy::Proxy,
     running::{Said, Scratch, at_terminal, finish, headwater, signal, wait},
+    server::Server,
     serving::Hub,
 };
 
@@ -268,4 +269,16 @@ fn a_name_of_a_stream_stays_under_the_root_of_the_streams() {
         run(&hub, &["streams", "create", "/x"]).stdout,
         "created x\n"
     );
+}
+
+#[test]
+fn a_list_of_streams_that_doesnt_end_is_an_error() {
+    let server = Server::answering("application/json", r#"{"streams":[],"after":"x"}"#);
+    let said = finish(
+        headwater(&["streams", "ls", "--hub", &server.url("")])
+            .spawn()
+            .unwrap(),
+    );
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.stderr.contains("doesn't end"), "{said:?}");
 }

@@ -5,6 +5,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
 };
 
+use headwater_wire::terminal::ShellWord;
 use http::{Request, StatusCode};
 
 use super::host;
@@ -175,7 +176,8 @@ impl Hosts {
                 Err(Problem::new(StatusCode::MISDIRECTED_REQUEST).detail(format!(
                     "the request is for the host {host:?}, which this server does not serve. If the name is right, \
                      for example behind a proxy that forwards the Host of its clients, allow it: \
-                     `headwater serve --allow-host {host}`, `allow_hosts` in its file, or `Serve::hosts` in code"
+                     `headwater serve --allow-host {}`, `allow_hosts` in its file, or `Serve::hosts` in code",
+                    ShellWord(host)
                 )))
             }
             _ => Ok(()),
