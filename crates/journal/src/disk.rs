@@ -2,15 +2,20 @@
 //! any of it.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, ErrorKind, IoSlice},
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
-    path::PathBuf,
+    os::unix::fs::FileExt as _,
+    path::Path,
     sync::Arc,
 };
 
-/// Permissions of new files: only their owner can read them.
-const PRIVATE: u32 = 0o600;
+use rustix::{
+    fs::{self, AtFlags, Mode, OFlags},
+    io::retry_on_intr,
+};
+
+/// Permissions of new files: only their owner can read and write them.
+const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
 
 /// A folder of files.
 pub trait Disk: Send + Sync {
@@ -95,52 +100,56 @@ pub trait DiskFile: Send + Sync {
     fn truncate(&self, length: u64) -> io::Result<()>;
 }
 
-/// A folder of the operating system.
+/// A folder of the operating system. It stays the same one if it is renamed, or if another folder takes its place.
 #[derive(Clone, Debug)]
-pub struct OsDisk(PathBuf);
+pub struct OsDisk(Arc<File>);
 
 impl OsDisk {
-    /// Uses a folder, which must exist.
-    #[must_use]
-    pub fn new(folder: PathBuf) -> Self {
-        Self(folder)
+    /// Opens a folder, which must exist.
+    ///
+    /// # Errors
+    /// It can't be opened, or isn't a folder.
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = retry_on_intr(|| fs::open(folder, flags, Mode::empty()))?;
+        Ok(Self(Arc::new(opened.into())))
+    }
+
+    fn open_file(&self, name: &str, flags: OFlags) -> io::Result<Arc<dyn DiskFile>> {
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | flags;
+        let opened = retry_on_intr(|| fs::openat(&self.0, name, flags, PRIVATE))?;
+        Ok(Arc::new(File::from(opened)))
     }
 }
 
 impl Disk for OsDisk {
     fn list(&self) -> io::Result<Vec<String>> {
-        let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().into_string().ok());
-        fs::read_dir(&self.0)?
-            .filter_map(|entry| name(entry).transpose())
-            .collect()
+        let mut names = Vec::new();
+        for entry in fs::Dir::read_from(&self.0)? {
+            let name = entry?.file_name().to_str().map(str::to_owned);
+            names.extend(name.ok().filter(|name| name != "." && name != ".."));
+        }
+        Ok(names)
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(PRIVATE)
-            .open(self.0.join(name))?;
-        Ok(Arc::new(file))
+        self.open_file(name, OFlags::CREATE | OFlags::EXCL)
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let mut options = File::options();
-        let file = options.read(true).write(true).open(self.0.join(name))?;
-        Ok(Arc::new(file))
+        self.open_file(name, OFlags::empty())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.0.join(from), self.0.join(to))
+        Ok(fs::renameat(&self.0, from, &self.0, to)?)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.0.join(name))
+        Ok(fs::unlinkat(&self.0, name, AtFlags::empty())?)
     }
 
     fn sync(&self) -> io::Result<()> {
-        File::open(&self.0)?.sync_all()
+        self.0.sync_all()
     }
 }
 

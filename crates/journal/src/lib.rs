@@ -14,7 +14,7 @@
 //! use headwater_journal::{Disk, Options, OsDisk, open};
 //!
 //! let folder = tempfile::tempdir()?;
-//! let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(folder.path().to_owned()));
+//! let disk: Arc<dyn Disk> = Arc::new(OsDisk::open(folder.path())?);
 //! let mut options = Options::default();
 //! options.segment_bytes = 1 << 20;
 //! let (mut journal, _) = open(&disk, 7, &options, None, |_| true)?;

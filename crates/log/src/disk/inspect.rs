@@ -44,7 +44,7 @@ pub(crate) fn bad_files(folder: &Path, thorough: bool) -> Result<Vec<BadFile>, E
     };
     names.sort_unstable();
     accessible(&data)?;
-    let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(data.clone()));
+    let disk: Arc<dyn Disk> = Arc::new(OsDisk::open(&data).map_err(failed)?);
     let manifest = match Manifest::read_either(&*disk) {
         Err(error) if matches!(error.kind(), Kind::Version { .. }) => return Err(error),
         manifest => manifest.ok().flatten(),

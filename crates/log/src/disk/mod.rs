@@ -32,7 +32,6 @@ mod tests;
 mod writer;
 mod written;
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -78,7 +77,7 @@ pub struct DiskLog {
     engine: Arc<Engine>,
     recovery: Recovery,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    lock: Mutex<Option<File>>,
+    lock: Mutex<Option<recovery::Lock>>,
 }
 
 impl std::fmt::Debug for DiskLog {

@@ -107,9 +107,16 @@ fn private_folder(folder: &Path) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// Locks the folder and writes the process's id into the lock file. The lock is held until the file
-/// is closed.
-pub(crate) fn lock(folder: &Path) -> Result<File, Error> {
+/// The lock of a log's folder, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+    _folder: File,
+}
+
+/// Locks the folder, and a file in it that has the process's id. The file can be removed by hand, the folder is locked
+/// then still. Not every file system can lock a folder.
+pub(crate) fn lock(folder: &Path) -> Result<Lock, Error> {
     private_folder(folder).map_err(at(folder))?;
     let path = folder.join("lock");
     let mut file = File::options()
@@ -138,7 +145,15 @@ pub(crate) fn lock(folder: &Path) -> Result<File, Error> {
         // The lock is held anyway.
         tracing::debug!(%error, "the process that holds the lock can't be read");
     }
-    Ok(file)
+    let opened = File::open(folder).map_err(at(folder))?;
+    if let Err(TryLockError::WouldBlock) = opened.try_lock() {
+        let (path, process) = (folder.to_owned(), None);
+        return Err(Kind::Locked { path, process }.into());
+    }
+    Ok(Lock {
+        _file: file,
+        _folder: opened,
+    })
 }
 
 /// Returns a function that turns an I/O error into an error of the file at `path`.
@@ -170,7 +185,8 @@ pub(crate) fn disk(folder: &Path) -> Result<Arc<dyn Disk>, Error> {
             .map_err(at(folder))?;
     }
     accessible(&data)?;
-    Ok(Arc::new(OsDisk::new(data)))
+    let disk = OsDisk::open(&data).map_err(at(&data))?;
+    Ok(Arc::new(disk))
 }
 
 /// Checks that all files of a folder can be read and written. An error names the file.

@@ -5,10 +5,10 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use headwater_log::{Append, Clock, DiskLog, Limits, Log as _, Remedy};
+use headwater_log::{Append, Clock, DiskLog, Limits, Log as _, ReadFrom, Remedy};
 
 use crate::full::SmallDisk;
-use crate::support::{append, name, open, options, plain, quick_folder, run};
+use crate::support::{append, name, open, options, plain, quick_folder, run, texts};
 
 fn refusal(folder: &Path) -> String {
     open(folder).unwrap_err().to_string()
@@ -39,6 +39,57 @@ fn the_process_that_has_the_log_open_is_named() {
     );
     drop(log);
     open(folder.path()).unwrap();
+}
+
+#[test]
+fn a_log_without_its_lock_file_is_locked() {
+    let folder = quick_folder();
+    let log = open(folder.path()).unwrap();
+    fs::remove_file(folder.path().join("lock")).unwrap();
+    assert!(open(folder.path()).unwrap_err().is_locked());
+    drop(log);
+    open(folder.path()).unwrap();
+}
+
+#[test]
+fn a_log_whose_folder_was_renamed_leaves_another_one_in_its_place_alone() {
+    let outside = quick_folder();
+    let paths = ["data", "renamed"].map(|name| outside.path().join(name));
+    let [path, renamed] = &paths;
+    let create = |log: &DiskLog| run(log.create(&name("a"), plain())).map(drop);
+    let fill = |log: &DiskLog, text: &str| run(append(log, &name("a"), &[text; 100]));
+    let first = open(path).unwrap();
+    create(&first).unwrap();
+    fill(&first, "first");
+    fs::rename(path, renamed).unwrap();
+    let second = open(path).unwrap();
+    create(&second).unwrap();
+    for _ in 0..20 {
+        // Long enough for further segments.
+        fill(&first, &"1".repeat(5_000));
+        fill(&second, &"2".repeat(5_000));
+    }
+    drop((first, second));
+    for (path, start, count) in [(renamed, "1", 2_100), (path, "2", 2_000)] {
+        let log = open(path).unwrap();
+        assert_eq!(log.recovery().damaged, 0, "{start}");
+        let mut from = ReadFrom::Start;
+        let mut found = 0;
+        loop {
+            let chunk = run(log.read(&name("a"), from, 1 << 20)).unwrap();
+            let all = texts(&chunk);
+            found += all.len();
+            assert!(
+                all.iter()
+                    .all(|text| text.starts_with(start) || text == "first")
+            );
+            if chunk.at_tail {
+                break;
+            }
+            from = ReadFrom::At(chunk.next);
+        }
+        assert_eq!(found, count);
+    }
 }
 
 #[test]

@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn the_marker_has_the_last_write_and_survives_a_torn_slot() {
         let folder = tempfile::tempdir().unwrap();
-        let disk = OsDisk::new(folder.path().to_owned());
+        let disk = OsDisk::open(folder.path()).unwrap();
         let tear = |marker: &Marker| {
             let torn = [0xff; 9];
             let at = marker.next * SLOT;
