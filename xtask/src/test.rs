@@ -11,7 +11,7 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 /// Number of processes of pytest. Most of its tests wait for timers, so there may be more of them than processors.
-const PYTEST_PROCESSES: &str = "3";
+const PYTEST_PROCESSES: &str = "4";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
@@ -289,9 +289,8 @@ fn rust(nats: &OnceLock<Installed>, is_built: impl FnOnce()) -> Result<(), Strin
     is_built();
     let mut tests = tests();
     if has_nextest {
-        // Nearly half of the time of these tests is spent waiting.
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        let threads = processors + processors.div_ceil(2);
+        // About half of the time of these tests is spent waiting.
+        let threads = 2 * thread::available_parallelism().map_or(1, usize::from);
         tests.args(["--test-threads", &threads.to_string()]);
         tests.args(["-E", "not package(headwater-fuzz)"]);
     }
