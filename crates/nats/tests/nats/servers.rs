@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
+use async_nats::jetstream::stream::ClusterInfo;
 use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket, sockopt};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
@@ -295,13 +296,25 @@ impl Servers {
         self.request_step_down(prefix, "".into()).await;
     }
 
-    /// Requests that a server leads the JetStream stream, until it does.
+    /// Requests that a server leads the JetStream stream, until it does. A server that isn't current can't lead, and each
+    /// election interrupts its catching up.
     pub(crate) async fn lead(&self, prefix: &str, server: usize) {
         let start = Instant::now();
-        while self.leader(prefix).await != server {
-            let wanted = format!("{{\"placement\":{{\"preferred\":\"n{server}\"}}}}");
-            self.request_step_down(prefix, wanted.into()).await;
-            assert!(start.elapsed() < START, "n{server} doesn't lead");
+        let name = format!("n{server}");
+        loop {
+            let cluster = self.cluster(prefix).await;
+            if cluster.leader.as_ref() == Some(&name) {
+                return;
+            }
+            if cluster
+                .replicas
+                .iter()
+                .any(|it| it.name == name && it.current)
+            {
+                let wanted = format!("{{\"placement\":{{\"preferred\":\"{name}\"}}}}");
+                self.request_step_down(prefix, wanted.into()).await;
+            }
+            assert!(start.elapsed() < START, "{name} doesn't lead: {cluster:?}");
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
@@ -315,6 +328,12 @@ impl Servers {
 
     /// Returns the index of the server that leads the JetStream stream, once there is one.
     pub(crate) async fn leader(&self, prefix: &str) -> usize {
+        let leader = self.cluster(prefix).await.leader.unwrap();
+        leader[1..].parse().unwrap()
+    }
+
+    /// Returns the servers of the JetStream stream, as its leader sees them, once there is one.
+    async fn cluster(&self, prefix: &str) -> ClusterInfo {
         let start = Instant::now();
         loop {
             if let Ok(client) = async_nats::connect(self.urls()).await {
@@ -323,9 +342,8 @@ impl Servers {
                 let cluster = stream
                     .ok()
                     .and_then(|stream| stream.cached_info().cluster.clone());
-                let leader = cluster.and_then(|cluster| cluster.leader);
-                if let Some(index) = leader.and_then(|name| name[1..].parse().ok()) {
-                    return index;
+                if let Some(cluster) = cluster.filter(|cluster| cluster.leader.is_some()) {
+                    return cluster;
                 }
             }
             assert!(start.elapsed() < START, "no leader");
