@@ -99,6 +99,55 @@ impl Clock {
     }
 }
 
+/// The time that a clock showed at first, plus the time that has elapsed since, whatever the clock was set to. For
+/// spans such as leases, which no jump of the clock should end or prolong.
+///
+/// ```
+/// use headwater_log::{Clock, Monotonic, Timestamp};
+/// use std::time::Duration;
+///
+/// let clock = Clock::by_hand(Timestamp(1_000));
+/// let time = Monotonic::new(clock.clone());
+/// clock.advance(Duration::from_millis(5));
+/// clock.set(Timestamp(9_000_000));
+/// assert_eq!((time.now(), time.clock().now()), (Timestamp(1_005), Timestamp(9_000_000)));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Monotonic {
+    clock: Clock,
+    start: Instant,
+    first: Timestamp,
+    /// What had elapsed at first.
+    gone: u64,
+}
+
+impl Monotonic {
+    /// Begins with the present time of a clock.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        let start = Instant::now();
+        Self {
+            first: clock.now(),
+            gone: clock.gone(start),
+            clock,
+            start,
+        }
+    }
+
+    /// Returns the time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        let gone = self.clock.gone(self.start).saturating_sub(self.gone);
+        self.first.after(Duration::from_millis(gone))
+    }
+
+    /// Returns the clock, which can have jumped.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+}
+
 /// A clock without jumps. After the underlying clock has jumped by more than [`JUMP`], it continues
 /// as if that clock hadn't, until that clock has run steadily for [`SETTLED_AFTER`]. A clock that
 /// is wrong for some minutes therefore expires no stream and timestamps no message.

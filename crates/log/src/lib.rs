@@ -87,7 +87,9 @@ mod settings;
 
 pub use append::{Append, Outcome, Producer, Receipt, Refusal};
 pub use block::Block;
-pub use clock::{Clock, JUMP as CLOCK_JUMP, SETTLED_AFTER as CLOCK_SETTLED_AFTER, Timestamp};
+pub use clock::{
+    Clock, JUMP as CLOCK_JUMP, Monotonic, SETTLED_AFTER as CLOCK_SETTLED_AFTER, Timestamp,
+};
 pub use disk::{BadFile, DiskLog, DiskOptions, Durability, GivenUp, Rebuilt, Recovery, Written};
 pub use error::{Error, Remedy};
 pub use follow::{Follower, OrderFollower, Progress};

@@ -146,7 +146,7 @@ impl Engine {
             // Messages that exist already are not for the new subscription.
             self.catch_up_to_head().await?;
         }
-        let is_new = self.registry.put(id, config, base, self.now())?;
+        let is_new = self.registry.put(id, config, base, self.wall_time())?;
         if is_new && let Err(refusal) = self.add_streams(id, &config.streams).await {
             self.registry.remove(id);
             return Err(refusal);
@@ -243,7 +243,7 @@ impl Engine {
         self.registry.claim(id, worker, wake_id, &told, now)?;
         let known = self.registry.get(id).ok_or(Refusal::NotFound)?;
         let wake = known.wake.as_ref().ok_or(Refusal::NoPendingWork)?;
-        let token = keys.token(id, &wake.id, known.generation, now);
+        let token = keys.token(id, &wake.id, known.generation, self.wall_time());
         Claimed::new(known, token).ok_or(Refusal::NoPendingWork)
     }
 
@@ -295,7 +295,7 @@ impl Engine {
     ) -> Result<(), Refusal> {
         // Without keys, no token was issued.
         let keys = journal.keys.as_ref().ok_or(Refusal::TokenInvalid)?;
-        let claims = keys.verify(token, id, self.now())?;
+        let claims = keys.verify(token, id, self.wall_time())?;
         let known = self.registry.get(id).ok_or(Refusal::NotFound)?;
         if matches!(known.config.target, Target::Webhook(_)) != webhook {
             let why =

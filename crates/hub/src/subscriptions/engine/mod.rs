@@ -7,7 +7,7 @@ mod waking;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_log::{Clock, Log, OrderFollower, Position, StreamName, Timestamp};
+use headwater_log::{Clock, Log, Monotonic, OrderFollower, Position, StreamName, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -149,7 +149,7 @@ pub(super) struct Engine {
     /// The right to write the journal and to send wakes. `None`: no other hub uses the log.
     lease: Option<Lease>,
     order: OrderFollower,
-    clock: Clock,
+    clock: Monotonic,
     registry: Registry,
     /// The position up to which the log's order was read.
     seen: Position,
@@ -184,7 +184,7 @@ impl Engine {
             commands,
             lease,
             order,
-            clock: Clock::system(),
+            clock: Monotonic::new(Clock::system()),
             registry,
             cursors: 0,
             pieces: 0,
@@ -256,6 +256,7 @@ impl Engine {
                 Ok(seen) => {
                     self.seen = seen.unwrap_or(self.seen).min(self.order.head());
                     self.registry.saw(self.seen);
+                    self.registry.limit_waits(self.clock.now());
                     if self.refresh_all().await.is_ok() {
                         self.repeat_events();
                         return claimed;
@@ -341,8 +342,14 @@ impl Engine {
         self.resting = Some(Instant::now() + REST);
     }
 
+    /// Returns the time for leases and retries. It doesn't follow jumps of the clock.
     fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Returns the time for what others compare with their clocks.
+    fn wall_time(&self) -> Timestamp {
+        self.clock.clock().now()
     }
 
     /// Returns `true` if wakes may be sent: no other hub can do so now.

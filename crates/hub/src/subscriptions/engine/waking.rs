@@ -54,10 +54,11 @@ impl Engine {
         if !self.registry.issue(id, wake_id.clone(), &told, now) {
             return Ok(None);
         }
+        let wall_time = self.wall_time();
         let Some(known) = self.registry.get(id) else {
             return Ok(None);
         };
-        let token = || keys.token(id, &wake_id, known.generation, now);
+        let token = || keys.token(id, &wake_id, known.generation, wall_time);
         let (to, body) = match &known.config.target {
             Target::Webhook(url) => {
                 // Checked when the subscription was created, but the rules may have changed since.
@@ -79,7 +80,7 @@ impl Engine {
             }
             Target::WakeStream(name) => (
                 To::Stream(name.clone()),
-                response_bodies::wake_event(id, known, now.0),
+                response_bodies::wake_event(id, known, wall_time.0),
             ),
         };
         let body = body.unwrap_or_default();
@@ -94,7 +95,7 @@ impl Engine {
     /// Issues unclaimed wake events again: after a restart it isn't known whether they were
     /// written. A worker that sees one twice sees the same generation twice.
     pub(super) fn repeat_events(&mut self) {
-        let now = self.now().0;
+        let now = self.wall_time().0;
         for (id, known) in self.registry.iter() {
             let wake = known.wake.as_ref().filter(|wake| wake.lease.is_none());
             if let (Some(wake), Target::WakeStream(name)) = (wake, &known.config.target)
@@ -143,7 +144,7 @@ impl Engine {
             match to {
                 To::Webhook { url, timeout } => {
                     let Some(keys) = journal.keys() else { continue };
-                    let signature = keys.sign(&body, self.now());
+                    let signature = keys.sign(&body, self.wall_time());
                     let call = delivery::Call {
                         url,
                         signature,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use headwater_log::{Offset, Position, StreamName, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::agenda::Wait;
+use super::agenda::{Wait, backoff};
 use super::{Acked, Config, Link, Links, Target};
 use crate::subscriptions::limits::EXPLICIT_BYTES;
 use crate::subscriptions::refusal::Refusal;
@@ -147,6 +147,16 @@ impl Subscription {
             Target::WakeStream(_) => Wait::WakeEvent,
         };
         (self.links.pending() > 0).then(|| (wait, self.retry_at.unwrap_or_default()))
+    }
+
+    /// Limits the lease and the wait for a retry to the longest ones from now on.
+    pub(super) fn limit_waits(&mut self, now: Timestamp) {
+        let longest = self.lease_from(now);
+        if let Some(lease) = self.wake.as_mut().and_then(|wake| wake.lease.as_mut()) {
+            *lease = longest.min(*lease);
+        }
+        let longest = now.after(backoff(u32::MAX, 1.0));
+        self.retry_at = self.retry_at.map(|at| longest.min(at));
     }
 
     fn lease_from(&self, now: Timestamp) -> Timestamp {

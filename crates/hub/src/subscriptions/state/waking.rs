@@ -143,6 +143,14 @@ impl Registry {
         });
     }
 
+    /// Limits waits that were stored to the longest ones from now on. The clock can have been ahead when they began.
+    pub(in crate::subscriptions) fn limit_waits(&mut self, now: Timestamp) {
+        let ids: Vec<_> = self.subscriptions.keys().cloned().collect();
+        for id in ids {
+            self.change(&id, |known| known.limit_waits(now));
+        }
+    }
+
     /// Advances cursors. They never move back, and never past the tail.
     fn advance_cursors(&mut self, id: &Arc<str>, to: &[Told]) {
         for (name, stream, offset) in to {

@@ -158,3 +158,44 @@ async fn an_unclaimed_wake_event_is_written_again_after_a_crash() {
     bench.turn().await;
     assert_eq!(bench.wakes().await, 2, "it is claimed, so it was seen");
 }
+
+#[tokio::test]
+async fn a_jump_of_the_clock_neither_ends_nor_prolongs_a_lease() {
+    const HOURS: u64 = 5 * 3_600_000;
+    for is_ahead in [true, false] {
+        let mut bench = Bench::new().await;
+        bench.clock.set(Timestamp(2 * HOURS));
+        bench = bench.restart().await;
+        bench.put(id(), config(&[])).await.unwrap();
+        bench.append("s/a").await;
+        let claim = bench.claim().await.unwrap();
+        bench
+            .clock
+            .set(Timestamp(if is_ahead { 3 * HOURS } else { HOURS }));
+        let second = bench.claim().await;
+        assert!(matches!(second, Err(Refusal::AlreadyClaimed { .. })));
+        bench.clock.advance(LEASE);
+        let second = bench.claim().await.unwrap();
+        assert_eq!(second.generation, claim.generation + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_lease_of_a_clock_that_was_ahead_ends_after_a_restart() {
+    let bench = Bench::new().await;
+    let right = bench.clock.now();
+    bench
+        .clock
+        .set(right.after(Duration::from_secs(10 * 24 * 3600)));
+    let mut bench = bench.restart().await;
+    bench.put(id(), config(&[])).await.unwrap();
+    bench.append("s/a").await;
+    let claim = bench.claim().await.unwrap();
+    bench.clock.set(right);
+    let mut bench = bench.restart().await;
+    let second = bench.claim().await;
+    assert!(matches!(second, Err(Refusal::AlreadyClaimed { .. })));
+    bench.clock.advance(LEASE);
+    let second = bench.claim().await.unwrap();
+    assert_eq!(second.generation, claim.generation + 1);
+}

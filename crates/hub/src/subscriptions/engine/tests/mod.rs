@@ -97,7 +97,7 @@ impl Bench {
             ..SubscriptionOptions::default()
         };
         let mut engine = Engine::new(Arc::clone(&log), options, commands, lease);
-        engine.clock = clock.clone();
+        engine.clock = Monotonic::new(clock.clone());
         let journal = engine.open().await.unwrap();
         Self {
             log,
