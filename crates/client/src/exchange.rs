@@ -246,7 +246,10 @@ impl Exchange {
     }
 
     fn received(&mut self, frame: Option<reqwest::Result<Frame<Bytes>>>, is_cut: bool) {
-        self.idle.rearm(self.plan.settings.idle_timeout);
+        // The body of a refusal has this time in all: it is only for the error's message.
+        if !self.session.reads_refusal() {
+            self.idle.rearm(self.plan.settings.idle_timeout);
+        }
         match frame {
             Some(Ok(frame)) => {
                 if let Ok(chunk) = frame.into_data() {

@@ -145,8 +145,8 @@ macro_rules! setting_options {
         }
 
         /// Sets the maximum time without a single byte, while waiting for the response or for more
-        /// of its body. After it, SSE reconnects; elsewhere it is an error. Default: 60 s. Zero
-        /// disables it.
+        /// of its body. After it, SSE reconnects; elsewhere it is an error. The body of a response that isn't
+        /// a success has this time in all. Default: 60 s. Zero disables it.
         pub fn idle_timeout(mut self, timeout: std::time::Duration) -> Self {
             let $self = &mut self;
             $settings.idle_timeout = timeout;

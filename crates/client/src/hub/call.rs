@@ -114,20 +114,23 @@ async fn send_once(
     let response = http::Response::from(response);
     let (head, mut content) = response.into_parts();
     let mut body = BytesMut::new();
-    // If the body breaks, the head is still valid. A body that is read to its end leaves the
-    // connection reusable.
-    while body.len() < MAX_BODY {
-        let frame =
-            std::future::poll_fn(|cx: &mut Context<'_>| Pin::new(&mut content).poll_frame(cx));
-        match within(patience, "the body", frame).await {
-            Ok(Some(Ok(frame))) => {
-                if let Some(chunk) = frame.data_ref() {
-                    body.extend_from_slice(chunk);
+    let reading = async {
+        while body.len() < MAX_BODY {
+            let frame =
+                std::future::poll_fn(|cx: &mut Context<'_>| Pin::new(&mut content).poll_frame(cx));
+            match frame.await {
+                Some(Ok(frame)) => {
+                    if let Some(chunk) = frame.data_ref() {
+                        body.extend_from_slice(chunk);
+                    }
                 }
+                None | Some(Err(_)) => break,
             }
-            Ok(None | Some(Err(_))) | Err(_) => break,
         }
-    }
+    };
+    // If the body breaks, or comes byte by byte, the head is still valid. A body that is read to its end leaves the
+    // connection reusable.
+    let _ = within(patience, "the body", reading).await;
     let is_refused = bearer.is_some() && is_here && head.status == StatusCode::UNAUTHORIZED;
     let reply = Reply {
         status: head.status,

@@ -166,6 +166,11 @@ impl Session {
         self.renewal.is_pending()
     }
 
+    /// Returns `true` while the body of a response is read that isn't a success.
+    pub(crate) fn reads_refusal(&self) -> bool {
+        matches!(self.state, State::Refused(_))
+    }
+
     /// Handles the token that the source returned after a refused one. If it is the same, the
     /// session ends with the server's error. If it differs, returns that error.
     pub(crate) fn renewed(&mut self, is_same: bool) -> Option<Error> {

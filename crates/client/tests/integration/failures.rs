@@ -202,6 +202,19 @@ twins! {
         assert!(error.is_timeout() && !error.is_connect(), "{error}");
     }
 
+    fn a_refusal_that_comes_byte_by_byte_is_an_error_after_the_idle_timeout() {
+        let server = Server::start(|call| {
+            call.write("HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n");
+            while call.chunk_arrives("x") {
+                thread::sleep(Duration::from_millis(50));
+            }
+        });
+        let request = client::get(server.url("/")).idle_timeout(SHORT);
+        let error = wait(request.stream::<u32>()).unwrap_err();
+        assert_eq!(error.status(), Some(StatusCode::BAD_REQUEST), "{error}");
+        assert!(error.to_string().contains("xx"), "{error}");
+    }
+
     fn bytes_without_an_item_keep_a_stream_from_timing_out() {
         let server = Server::start(|call| {
             call.start("text/event-stream");
